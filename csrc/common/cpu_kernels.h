@@ -1,0 +1,37 @@
+// All CPU kernels of one element type, compiled for one instruction set each and picked at run
+// time. A kernel works on the units [begin, end) of its arguments; who calls it decides about
+// threads.
+#pragma once
+
+#include "common/isa.h"
+#include "gate/gate.h"
+#include "moments/moments.h"
+#include "shift/shift.h"
+
+namespace stc {
+
+template <typename Arguments>
+using CpuKernel = void (*)(const Arguments&, int64_t begin, int64_t end);
+
+template <typename T>
+struct CpuKernels {
+  CpuKernel<ShiftArguments<T>> shift_forward;
+  CpuKernel<MeanArguments<T>> mean_forward;
+  CpuKernel<MeanBackwardArguments<T>> mean_backward;
+  CpuKernel<GateArguments<T>> gate_forward;
+  CpuKernel<GateBackwardArguments<T>> gate_backward;
+};
+
+template <typename T, Isa isa>
+CpuKernels<T> compiled_cpu_kernels();
+
+template <typename T>
+CpuKernels<T> cpu_kernels(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return compiled_cpu_kernels<T, Isa::avx512>();
+  if (isa == Isa::avx2) return compiled_cpu_kernels<T, Isa::avx2>();
+#endif
+  return compiled_cpu_kernels<T, Isa::baseline>();
+}
+
+}  // namespace stc

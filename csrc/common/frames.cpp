@@ -1,0 +1,77 @@
+#include "common/frames.h"
+
+namespace stc {
+namespace {
+
+bool has_dense_strides(const Tensor& t, const int (&innermost_first)[4]) {
+  int64_t expected = 1;
+  for (const int dim : innermost_first) {
+    if (t.size(dim) != 1 && t.stride(dim) != expected) return false;
+    expected *= t.size(dim);
+  }
+  return true;
+}
+
+// Contiguous wins where both fit, as for a single channel or a single pixel: the fake kernels do
+// the same.
+MemoryFormat memory_format_of(const Tensor& frames) {
+  const bool channels_last = frames.numel() > 0 && !has_dense_strides(frames, {3, 2, 1, 0}) &&
+                             has_dense_strides(frames, {1, 3, 2, 0});
+  return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+}
+
+const Tensor& checked_frames(const char* operator_name, const char* argument,
+                             const Tensor& frames) {
+  STD_TORCH_CHECK(frames.dim() == 4, operator_name, ": ", argument,
+                  " must have 4 dimensions (N*T, C, H, W), got ", frames.dim());
+  return frames;
+}
+
+}  // namespace
+
+Frames::Frames(const char* operator_name, const char* argument, const Tensor& frames)
+    : Frames(operator_name, argument, frames,
+             memory_format_of(checked_frames(operator_name, argument, frames))) {}
+
+Frames::Frames(const char* operator_name, const char* argument, const Tensor& frames,
+               MemoryFormat memory_format)
+    : tensor_(torch::stable::contiguous(checked_frames(operator_name, argument, frames),
+                                        memory_format)),
+      memory_format_(memory_format) {}
+
+View Frames::spatial_view() const {
+  if (is_channels_last()) return {count(), pixels(), channels()};
+  return {count() * channels(), pixels(), 1};
+}
+
+View Frames::temporal_view(int64_t num_segments) const {
+  return {count() / num_segments, num_segments, channels() * pixels()};
+}
+
+Tensor empty_frames(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
+                    ScalarType dtype, MemoryFormat memory_format) {
+  return torch::stable::empty(sizes, dtype, std::nullopt, like.device(), std::nullopt,
+                              memory_format);
+}
+
+ScalarType accumulate_dtype(ScalarType dtype) {
+  return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+void check_segments(const char* operator_name, const Tensor& frames, int64_t num_segments) {
+  STD_TORCH_CHECK(num_segments >= 1 && frames.size(0) % num_segments == 0, operator_name,
+                  ": expected a multiple of num_segments=", num_segments, " frames, got ",
+                  frames.size(0));
+}
+
+void check_like(const char* operator_name, const char* argument, const Tensor& tensor,
+                torch::headeronly::IntHeaderOnlyArrayRef sizes, ScalarType dtype) {
+  bool same = tensor.dim() == static_cast<int64_t>(sizes.size()) && tensor.is_cpu() &&
+              tensor.scalar_type() == dtype;
+  for (size_t dim = 0; same && dim < sizes.size(); ++dim)
+    same = tensor.size(static_cast<int64_t>(dim)) == sizes[dim];
+  STD_TORCH_CHECK(same, operator_name, ": ", argument,
+                  " does not have the shape, dtype and device that the frames ask for");
+}
+
+}  // namespace stc

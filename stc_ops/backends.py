@@ -1,0 +1,76 @@
+"""The choice of backend: automatic by device, or forced by environment or context manager.
+
+Every operator has the same backends: `reference` is plain PyTorch and runs anywhere, `cpu` is the
+compiled extension. Automatic choice takes the compiled kernels wherever they exist for the tensor's
+device, else the reference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+
+BACKENDS = ("reference", "cpu")
+ENVIRONMENT_VARIABLE = "STC_OPS_BACKEND"
+
+_forced: str | None = None
+
+
+def why_not(backend: str, device: torch.device | str) -> str | None:
+    """Say why `backend` cannot run on tensors of `device`, or return None when it can."""
+    device_type = torch.device(device).type
+    if backend == "cpu" and device_type != "cpu":
+        return f"its kernels run on CPU tensors, and the tensor is on '{device_type}'"
+    return None
+
+
+def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
+    """Return the names of the backends that can run on tensors of `device`."""
+    return tuple(name for name in BACKENDS if why_not(name, device) is None)
+
+
+@contextlib.contextmanager
+def use_backend(backend: str) -> Iterator[None]:
+    """Force `backend` for every operator called inside, in the whole process.
+
+    Raises:
+        ValueError: if there is no backend of that name.
+    """
+    global _forced
+    previous = _forced
+    _forced = _checked(backend, "use_backend: backend")
+    try:
+        yield
+    finally:
+        _forced = previous
+
+
+def forced_backend() -> str | None:
+    """Return the backend that is forced at this moment, or None for the automatic choice."""
+    return _forced
+
+
+def select_backend(operator: str, device: torch.device) -> str:
+    """Return the backend that `operator` takes for tensors of `device`.
+
+    Raises:
+        RuntimeError: if the forced backend cannot run there; the message says why.
+    """
+    if _forced is None:
+        return "cpu" if device.type == "cpu" else "reference"
+    if (reason := why_not(_forced, device)) is not None:
+        raise RuntimeError(f"{operator}: backend '{_forced}' was asked for, but {reason}")
+    return _forced
+
+
+def _checked(backend: str, argument: str) -> str:
+    if backend not in BACKENDS:
+        raise ValueError(f"{argument} must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    return backend
+
+
+if os.environ.get(ENVIRONMENT_VARIABLE):
+    _forced = _checked(os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE)

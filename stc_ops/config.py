@@ -1,0 +1,31 @@
+"""What this installation is and which backends it would use."""
+
+from __future__ import annotations
+
+import torch
+
+from . import _C
+from .backends import BACKENDS, ENVIRONMENT_VARIABLE, forced_backend, why_not
+
+
+def show_config() -> str:
+    """Return a readable account of the build, the processor's kernels and the backends."""
+    build = _C.build_info()
+    forced = forced_backend()
+    lines = [
+        f"stc_ops {build['version']}",
+        f"  torch             {torch.__version__} (extension built for >= {build['torch_abi_target']})",
+        f"  compiler          {build['compiler']}",
+        f"  CPU kernels       {', '.join(build['cpu_isas'])}; in use: {build['cpu_isa_in_use']}",
+        f"  CUDA kernels      {', '.join(build['cuda_architectures']) or build['why_no_cuda']}",
+        f"  threads           {torch.get_num_threads()}",
+        f"  forced backend    {forced or f'none ({ENVIRONMENT_VARIABLE} is not set)'}",
+        "  backends",
+    ]
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    lines += [
+        f"    {backend:<14}  {device}: {why_not(backend, device) or 'can run'}"
+        for device in devices
+        for backend in BACKENDS
+    ]
+    return "\n".join(lines)

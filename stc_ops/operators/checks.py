@@ -1,0 +1,86 @@
+"""Validation shared by all operators: it runs before any kernel and names what was wrong."""
+
+from __future__ import annotations
+
+import torch
+
+SUPPORTED_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of sums, moments and logits: float64 for float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def check_tensor(operator: str, argument: str, value: torch.Tensor) -> None:
+    """Raise TypeError unless `value` is a strided tensor of a supported dtype."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(
+            f"{operator}: {argument} must be a torch.Tensor, got {type(value).__name__}"
+        )
+    if value.dtype not in SUPPORTED_DTYPES:
+        expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in SUPPORTED_DTYPES)
+        raise TypeError(
+            f"{operator}: {argument} must be one of {expected}, got {_name(value.dtype)}"
+        )
+    if value.layout != torch.strided:
+        raise TypeError(f"{operator}: {argument} must be strided, got {_name(value.layout)}")
+
+
+def check_frames(operator: str, argument: str, frames: torch.Tensor) -> None:
+    """Raise unless `frames` is a (N*T, C, H, W) tensor of a supported dtype."""
+    check_tensor(operator, argument, frames)
+    if frames.ndim != 4:
+        raise ValueError(
+            f"{operator}: {argument} must have 4 dimensions (N*T, C, H, W), "
+            f"got {frames.ndim} with shape {tuple(frames.shape)}"
+        )
+
+
+def check_integer(operator: str, argument: str, value: int, minimum: int) -> None:
+    """Raise unless `value` is an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
+        raise TypeError(f"{operator}: {argument} must be an int, got {type(value).__name__}")
+    if value < minimum:
+        raise ValueError(f"{operator}: {argument} must be at least {minimum}, got {value}")
+
+
+def check_segments(operator: str, argument: str, frames: torch.Tensor, num_segments: int) -> None:
+    """Raise unless the batch of `frames` splits into clips of `num_segments` frames."""
+    check_integer(operator, "num_segments", num_segments, minimum=1)
+    if frames.shape[0] % num_segments != 0:
+        raise ValueError(
+            f"{operator}: {argument} must hold a multiple of num_segments={num_segments} frames, "
+            f"got {frames.shape[0]} in shape {tuple(frames.shape)}"
+        )
+
+
+def checked_logits(
+    operator: str, logits: torch.Tensor, frames: torch.Tensor, shape: tuple[int, ...]
+) -> torch.Tensor:
+    """Return `logits`, of `shape` and on the device of `frames`, in the accumulation dtype.
+
+    Autocast runs the convolutions that produce logits in low precision, so under autocast they are
+    cast here; elsewhere another dtype is a TypeError.
+    """
+    check_tensor(operator, "logits", logits)
+    if tuple(logits.shape) != shape:
+        raise ValueError(
+            f"{operator}: logits must have shape {shape} for y of shape {tuple(frames.shape)}, "
+            f"got {tuple(logits.shape)}"
+        )
+    if logits.device != frames.device:
+        raise ValueError(f"{operator}: logits must be on {frames.device}, got {logits.device}")
+    expected = accumulation_dtype(frames.dtype)
+    if logits.dtype == expected:
+        return logits
+    if torch.is_autocast_enabled(frames.device.type):
+        return logits.to(expected)
+    raise TypeError(
+        f"{operator}: logits must be {_name(expected)} for y of {_name(frames.dtype)}, "
+        f"got {_name(logits.dtype)}"
+    )
+
+
+def _name(dtype: torch.dtype | torch.layout) -> str:
+    return str(dtype).removeprefix("torch.")

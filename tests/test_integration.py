@@ -1,0 +1,163 @@
+"""Every operator inside torch.compile, torch.export, autocast and opcheck."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from cases import MEMORY_FORMATS, OPERATORS, Clips, assert_all_close, oracle, run_with_gradients
+
+import stc_ops
+
+every_operator = pytest.mark.parametrize("case", OPERATORS.values(), ids=OPERATORS.keys())
+every_format = pytest.mark.parametrize(
+    "memory_format", MEMORY_FORMATS.values(), ids=MEMORY_FORMATS.keys()
+)
+CLIPS = Clips(2, 4, 16, 5, 3)
+
+
+def registered_calls(clips, memory_format):
+    """Every registered operator, forward and backward, with arguments that fit."""
+    frames = torch.randn(clips.frames).contiguous(memory_format=memory_format)
+    clip_shape = (clips.batch, *clips.frames[1:])
+    clip_frames = torch.randn(clip_shape).contiguous(memory_format=memory_format)
+    pooled = torch.randn(clips.frames[:2])
+    segments = clips.num_segments
+    return {
+        "temporal_shift": (frames, segments, 8),
+        "temporal_shift_backward": (frames, segments, 8),
+        "spatial_pool": (frames,),
+        "spatial_pool_backward": (pooled, clips.height, clips.width, frames.dtype, memory_format),
+        "temporal_pool": (frames, segments),
+        "temporal_pool_backward": (clip_frames, segments, frames.dtype, memory_format),
+        "temporal_gate": (frames, pooled),
+        "temporal_gate_backward": (frames.clone(), frames, pooled),
+        "spatial_gate": (frames, clip_frames, segments),
+        "spatial_gate_backward": (frames.clone(), frames, clip_frames, segments),
+    }
+
+
+REGISTERED = sorted(registered_calls(CLIPS, torch.contiguous_format))
+
+
+def test_every_registered_operator_is_checked():
+    schemas = torch._C._jit_get_all_schemas()
+    names = {s.name.removeprefix("stc_ops::") for s in schemas if s.name.startswith("stc_ops::")}
+    assert names == set(REGISTERED)
+
+
+@every_format
+@pytest.mark.parametrize("name", REGISTERED)
+@pytest.mark.parametrize("differentiable", [False, True], ids=["no-grad", "grad"])
+def test_opcheck(name, memory_format, differentiable):
+    if differentiable and name in ("temporal_gate_backward", "spatial_gate_backward"):
+        pytest.skip("the gates' backward has no derivative and says so")
+    arguments = registered_calls(CLIPS, memory_format)[name]
+    if differentiable:
+        arguments = [a.requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
+    results = torch.library.opcheck(getattr(torch.ops.stc_ops, name).default, arguments)
+    assert set(results.values()) == {"SUCCESS"}
+
+
+PERMUTATIONS = {"nchw": (0, 1, 2, 3), "nhwc": (0, 2, 3, 1), "chwn": (1, 2, 3, 0), "wnhc": (3, 0, 2, 1)}
+
+
+@pytest.mark.parametrize("permutation", PERMUTATIONS.values(), ids=PERMUTATIONS.keys())
+@pytest.mark.parametrize("name", REGISTERED)
+@pytest.mark.parametrize("clips", [CLIPS, Clips(1, 4, 1, 3, 3), Clips(2, 2, 5, 1, 1)])
+def test_fake_kernels_promise_the_real_strides(name, permutation, clips):
+    inverse = torch.tensor(permutation).argsort().tolist()
+    arguments = [
+        a.permute(permutation).contiguous().permute(inverse)
+        if isinstance(a, torch.Tensor) and a.ndim == 4
+        else a
+        for a in registered_calls(clips, torch.contiguous_format)[name]
+    ]
+    operator = getattr(torch.ops.stc_ops, name)
+    real = operator(*arguments)
+    with torch._subclasses.FakeTensorMode() as mode:
+        fakes = [mode.from_tensor(a) if isinstance(a, torch.Tensor) else a for a in arguments]
+        fake = operator(*fakes)
+    real, fake = (out if isinstance(out, tuple) else (out,) for out in (real, fake))
+    for got, want in zip(fake, real, strict=True):
+        assert got.shape == want.shape
+        assert got.dtype == want.dtype
+        assert got.stride() == want.stride()
+
+
+@every_operator
+@every_format
+def test_compile_fullgraph(backend, case, memory_format):
+    torch._dynamo.reset()
+    inputs = case.inputs(CLIPS, memory_format=memory_format)
+    compiled = case._replace(
+        run=torch.compile(case.run, fullgraph=True, backend="aot_eager", dynamic=False)
+    )
+    actual = run_with_gradients(compiled, CLIPS, inputs)
+    assert_all_close(actual, oracle(case, CLIPS, inputs), torch.float32)
+
+
+def test_compile_with_inductor(backend):
+    torch._dynamo.reset()
+
+    def refine(y, logits):
+        shifted = stc_ops.temporal_shift(torch.relu(y), CLIPS.num_segments)
+        gated = stc_ops.temporal_gate(shifted, logits + stc_ops.spatial_pool(shifted))
+        context = stc_ops.temporal_pool(gated, CLIPS.num_segments)
+        return stc_ops.spatial_gate(gated, context, CLIPS.num_segments)
+
+    inputs = OPERATORS["temporal_gate"].inputs(CLIPS, memory_format=torch.channels_last)
+    expected = refine(*inputs)
+    expected_gradients = torch.autograd.grad(expected.sum(), inputs)
+    actual = torch.compile(refine, fullgraph=True)(*inputs)
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(torch.autograd.grad(actual.sum(), inputs), expected_gradients)
+
+
+@every_operator
+def test_compile_with_a_changing_batch_makes_no_wrong_result(backend, case):
+    torch._dynamo.reset()
+    compiled = case._replace(
+        run=torch.compile(case.run, fullgraph=True, backend="aot_eager", dynamic=True)
+    )
+    for batch in (2, 3, 5):
+        clips = CLIPS._replace(batch=batch)
+        inputs = case.inputs(clips)
+        actual = run_with_gradients(compiled, CLIPS, inputs)
+        assert_all_close(actual, oracle(case, clips, inputs), torch.float32)
+
+
+@every_operator
+def test_export_with_a_dynamic_batch(backend, case):
+    class Model(torch.nn.Module):
+        def forward(self, *inputs):
+            return case.run(CLIPS, *inputs)
+
+    inputs = [tensor.detach() for tensor in case.inputs(CLIPS)]
+    clips = torch.export.Dim("clips", min=1, max=64)
+    frames = CLIPS.num_segments * clips
+    batches = [clips if tensor.shape[0] == CLIPS.batch else frames for tensor in inputs]
+    shapes = {"inputs": tuple({0: batch} for batch in batches)}
+    exported = torch.export.export(Model(), tuple(inputs), dynamic_shapes=shapes)
+    other = CLIPS._replace(batch=5)
+    other_inputs = [tensor.detach() for tensor in case.inputs(other)]
+    expected = case.run(other, *other_inputs)
+    torch.testing.assert_close(exported.module()(*other_inputs), expected)
+
+
+@every_operator
+def test_autocast(backend, case):
+    inputs = case.inputs(CLIPS)
+    low = [tensor.detach().bfloat16().requires_grad_() for tensor in inputs]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = run_with_gradients(case, CLIPS, low)
+    assert_all_close(actual, oracle(case, CLIPS, low), torch.bfloat16)
+
+
+@pytest.mark.parametrize("name", ["temporal_gate", "spatial_gate"])
+def test_gradient_of_autocast_logits_keeps_their_dtype(backend, name):
+    frames, logits = OPERATORS[name].inputs(CLIPS)
+    logits = logits.detach().bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = OPERATORS[name].run(CLIPS, frames, logits)
+    assert out.dtype == torch.float32
+    assert torch.autograd.grad(out.sum(), logits)[0].dtype == torch.bfloat16

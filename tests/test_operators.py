@@ -1,0 +1,250 @@
+"""What holds for every operator on every backend."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from cases import (
+    MEMORY_FORMATS,
+    OPERATORS,
+    SHAPES,
+    TOLERANCES,
+    Clips,
+    assert_all_close,
+    oracle,
+    run_with_gradients,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stc_ops
+
+every_operator = pytest.mark.parametrize("case", OPERATORS.values(), ids=OPERATORS.keys())
+every_shape = pytest.mark.parametrize("clips", SHAPES.values(), ids=SHAPES.keys())
+every_dtype = pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda d: str(d)[6:])
+every_format = pytest.mark.parametrize(
+    "memory_format", MEMORY_FORMATS.values(), ids=MEMORY_FORMATS.keys()
+)
+
+
+def test_uninitialised_memory_is_nan_in_these_tests():
+    assert torch.empty(3).isnan().all()
+
+
+@every_operator
+@every_shape
+@every_dtype
+@every_format
+def test_output_and_gradients_match_the_oracle(backend, case, clips, dtype, memory_format):
+    inputs = case.inputs(clips, dtype, memory_format)
+    actual = run_with_gradients(case, clips, inputs)
+    assert_all_close(actual, oracle(case, clips, inputs), dtype)
+
+
+@every_operator
+@every_format
+def test_output_and_gradients_keep_the_memory_format(backend, case, memory_format):
+    clips = Clips(2, 3, 5, 4, 6)
+    inputs = case.inputs(clips, memory_format=memory_format)
+    results = run_with_gradients(case, clips, inputs)
+    if backend == "reference":
+        results = results[:1]  # the strides of its gradients are PyTorch's own affair
+    for tensor in results:
+        assert tensor.ndim != 4 or tensor.is_contiguous(memory_format=memory_format)
+
+
+STRIDED = {
+    "every-second-channel": lambda x: torch.cat([x, x], 1)[:, ::2],
+    "channel-slice": lambda x: torch.cat([x, x], 1)[:, 1 : 1 + x.shape[1]],
+    "row-slice": lambda x: torch.cat([x, x], 2)[:, :, 1 : 1 + x.shape[2]],
+    "frame-slice": lambda x: torch.cat([x, x], 0)[1 : 1 + x.shape[0]],
+    "transposed-plane": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+    "permuted": lambda x: x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2),
+    "expanded": lambda x: x[:1].expand_as(x),
+}
+
+
+@every_operator
+@every_format
+@pytest.mark.parametrize("make_strided", STRIDED.values(), ids=STRIDED.keys())
+def test_strided_inputs(backend, case, memory_format, make_strided):
+    clips = Clips(2, 3, 6, 4, 5)
+    frames, *logits = case.inputs(clips, memory_format=memory_format)
+    inputs = [make_strided(frames.detach()).requires_grad_(), *logits]
+    assert_all_close(
+        run_with_gradients(case, clips, inputs), oracle(case, clips, inputs), torch.float32
+    )
+
+
+@every_operator
+@every_format
+@pytest.mark.parametrize("make_strided", STRIDED.values(), ids=STRIDED.keys())
+def test_strided_logits(backend, case, memory_format, make_strided):
+    clips = Clips(2, 3, 6, 4, 5)
+    frames, *logits = case.inputs(clips, memory_format=memory_format)
+    if not logits or logits[0].ndim != 4:
+        logits = [each.detach().t().contiguous().t().requires_grad_() for each in logits]
+    else:
+        logits = [make_strided(logits[0].detach()).requires_grad_()]
+    inputs = [frames, *logits]
+    assert_all_close(
+        run_with_gradients(case, clips, inputs), oracle(case, clips, inputs), torch.float32
+    )
+
+
+@every_operator
+@every_format
+def test_expanded_gradient_as_sum_gives_it(backend, case, memory_format):
+    clips = Clips(2, 3, 6, 4, 5)
+    inputs = case.inputs(clips, memory_format=memory_format)
+    gradients = torch.autograd.grad(case.run(clips, *inputs).sum(), inputs)
+    ones = torch.ones_like(case.run(clips, *inputs))
+    assert_all_close(list(gradients), oracle(case, clips, inputs, ones)[1:], torch.float32)
+
+
+@every_operator
+@every_format
+def test_gradcheck(backend, case, memory_format):
+    clips = Clips(2, 3, 8, 2, 3)
+    inputs = case.inputs(clips, torch.float64, memory_format)
+    assert torch.autograd.gradcheck(lambda *tensors: case.run(clips, *tensors), inputs)
+
+
+LINEAR = [name for name, case in OPERATORS.items() if case.logits_shape is None]
+GATES = [name for name, case in OPERATORS.items() if case.logits_shape is not None]
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@every_format
+def test_double_backward_of_shift_and_pools(backend, name, memory_format):
+    clips = Clips(2, 3, 8, 2, 3)
+    inputs = OPERATORS[name].inputs(clips, torch.float64, memory_format)
+    assert torch.autograd.gradgradcheck(
+        lambda *tensors: OPERATORS[name].run(clips, *tensors), inputs
+    )
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_double_backward_of_gates_is_refused_by_name(name):
+    case, clips = OPERATORS[name], Clips(2, 3, 8, 2, 3)
+    inputs = case.inputs(clips)
+    with stc_ops.use_backend("cpu"):
+        out = case.run(clips, *inputs)
+        (grad,) = torch.autograd.grad((out**2).sum(), inputs[:1], create_graph=True)
+    message = (
+        f"{name}: double backward is not supported by the compiled kernels; "
+        "use stc_ops.use_backend('reference') where second derivatives are needed"
+    )
+    with pytest.raises(NotImplementedError) as error:
+        grad.sum().backward()
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_double_backward_of_gates_works_on_the_reference(name):
+    clips = Clips(1, 2, 3, 2, 2)
+    inputs = OPERATORS[name].inputs(clips, torch.float64)
+    with stc_ops.use_backend("reference"):
+        assert torch.autograd.gradgradcheck(
+            lambda *tensors: OPERATORS[name].run(clips, *tensors), inputs
+        )
+
+
+@every_operator
+@every_format
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bits_do_not_depend_on_threads_or_runs(backend, case, memory_format, dtype):
+    clips = Clips(2, 8, 40, 19, 23)
+    inputs = case.inputs(clips, dtype, memory_format)
+    threads_before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3, 3):
+            torch.set_num_threads(threads)
+            results.append(run_with_gradients(case, clips, inputs))
+    finally:
+        torch.set_num_threads(threads_before)
+    if backend == "reference":
+        assert_all_close(results[-1], oracle(case, clips, inputs), dtype)
+        return
+    for other in results[1:]:
+        for got, want in zip(other, results[0], strict=True):
+            assert torch.equal(got, want)
+
+
+@given(
+    clips=st.builds(
+        Clips,
+        batch=st.integers(0, 3),
+        num_segments=st.integers(1, 9),
+        channels=st.integers(1, 70),
+        height=st.integers(1, 9),
+        width=st.integers(1, 9),
+    ),
+    name=st.sampled_from(sorted(OPERATORS)),
+    dtype=st.sampled_from(sorted(TOLERANCES, key=str)),
+    memory_format=st.sampled_from(sorted(MEMORY_FORMATS)),
+    backend_name=st.sampled_from(stc_ops.available_backends()),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_shape(clips, name, dtype, memory_format, backend_name):
+    case = OPERATORS[name]
+    inputs = case.inputs(clips, dtype, MEMORY_FORMATS[memory_format])
+    with stc_ops.use_backend(backend_name):
+        actual = run_with_gradients(case, clips, inputs)
+    assert_all_close(actual, oracle(case, clips, inputs), dtype)
+
+
+@every_operator
+def test_special_values_pass_as_in_plain_pytorch(backend, case):
+    clips = Clips(1, 2, 16, 3, 3)
+    inputs = case.inputs(clips)
+    with torch.no_grad():
+        inputs[0][0, :4] = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e38])[:, None, None]
+        if len(inputs) > 1:
+            inputs[1].view(-1)[8:13] = torch.tensor([torch.inf, -torch.inf, torch.nan, -90.0, 90.0])
+    actual = case.run(clips, *inputs)
+    with stc_ops.use_backend("reference"):
+        expected = case.run(clips, *inputs)
+    torch.testing.assert_close(actual, expected, equal_nan=True)
+
+
+LARGE = Clips(1, 2, 64, 4097, 4097)
+
+
+def skip_without_memory(needed):
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if free < needed:
+        pytest.skip(f"needs {needed / 2**30:.0f} GiB of free memory, there are {free / 2**30:.0f}")
+
+
+@pytest.mark.large
+@every_format
+@pytest.mark.parametrize("name", ["temporal_shift", "spatial_pool", "temporal_pool", *GATES])
+def test_offsets_beyond_32_bits(name, memory_format):
+    elements = torch.Size(LARGE.frames).numel()
+    assert elements > 2**31
+    skip_without_memory(8 * elements)
+    torch.use_deterministic_algorithms(False)  # filling with NaN takes longer than the kernels
+    case = OPERATORS[name]
+    frames = torch.empty(LARGE.frames, dtype=torch.bfloat16, memory_format=memory_format).zero_()
+    last = (-1, slice(None), -1, slice(-3, None))
+    frames[last] = torch.randn(64, 3).bfloat16()
+    inputs = [frames]
+    if case.logits_shape is not None:
+        shape = case.logits_shape(LARGE)
+        layout = memory_format if len(shape) == 4 else torch.contiguous_format
+        inputs.append(torch.empty(shape, memory_format=layout).zero_())
+    with torch.no_grad():
+        out = case.run(LARGE, *inputs)
+    exact = frames[last].double()
+    if name == "temporal_shift":
+        assert torch.equal(out[last][16:], frames[last][16:])
+        assert torch.equal(out[0, :8, -1, -3:], frames[last][:8])
+    elif name == "spatial_pool":
+        torch.testing.assert_close(out[-1].double(), exact.sum(-1) / 4097**2)
+    else:
+        # The mean over two frames, one of them zero, and a gate of sigmoid(0) both halve.
+        torch.testing.assert_close(out[last].double(), exact / 2)
