@@ -14,7 +14,7 @@ def show_config() -> str:
     forced = forced_backend()
     lines = [
         f"stc_ops {build['version']}",
-        f"  torch             {torch.__version__} (extension built for >= {build['torch_abi_target']})",
+        f"  torch             {torch.__version__} (needed: {build['torch_abi_target']} or later)",
         f"  compiler          {build['compiler']}",
         f"  CPU kernels       {', '.join(build['cpu_isas'])}; in use: {build['cpu_isa_in_use']}",
         f"  CUDA kernels      {', '.join(build['cuda_architectures']) or build['why_no_cuda']}",

@@ -58,7 +58,12 @@ def test_opcheck(name, memory_format, differentiable):
     assert set(results.values()) == {"SUCCESS"}
 
 
-PERMUTATIONS = {"nchw": (0, 1, 2, 3), "nhwc": (0, 2, 3, 1), "chwn": (1, 2, 3, 0), "wnhc": (3, 0, 2, 1)}
+PERMUTATIONS = {
+    "nchw": (0, 1, 2, 3),
+    "nhwc": (0, 2, 3, 1),
+    "chwn": (1, 2, 3, 0),
+    "wnhc": (3, 0, 2, 1),
+}
 
 
 @pytest.mark.parametrize("permutation", PERMUTATIONS.values(), ids=PERMUTATIONS.keys())

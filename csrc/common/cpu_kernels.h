@@ -26,7 +26,7 @@ template <typename T, Isa isa>
 CpuKernels<T> compiled_cpu_kernels();
 
 template <typename T>
-CpuKernels<T> cpu_kernels(Isa isa) {
+CpuKernels<T> cpu_kernels([[maybe_unused]] Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::avx512) return compiled_cpu_kernels<T, Isa::avx512>();
   if (isa == Isa::avx2) return compiled_cpu_kernels<T, Isa::avx2>();

@@ -47,9 +47,4 @@ void launch_on_cpu(CpuKernel<Arguments> kernel, const Arguments& arguments, int6
                               [&](int64_t begin, int64_t end) { kernel(arguments, begin, end); });
 }
 
-// Units of the kernels that walk over a view.
-inline int64_t view_units(const View& view) {
-  return view.inner == 1 ? view.outer : Tiling(view).units(view);
-}
-
 }  // namespace stc

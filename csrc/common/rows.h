@@ -10,12 +10,7 @@ namespace {
 // Rows that are read together, so that sums in memory are loaded and stored once for all of them.
 constexpr int kRowsTogether = 4;
 
-template <typename E>
-inline void fill_zero(E* to, int64_t size) {
-  for (int64_t i = 0; i < size; ++i) to[i] = 0;
-}
-
-// to[i] = from[i % columns] for i in [columns, width)
+// to[i] = to[i % columns] for i in [columns, width)
 template <typename E>
 inline void repeat_columns(E* to, int64_t columns, int64_t width) {
   for (int64_t i = columns; i < width; ++i) to[i] = to[i - columns];

@@ -13,7 +13,7 @@ template <int Lanes>
 inline Vector<float, Lanes> exp_of_negative(Vector<float, Lanes> x) {
   using Floats = Vector<float, Lanes>;
   using Bits = Vector<uint32_t, Lanes>;
-  constexpr float kSmallest = -87.3f;
+  constexpr float kSmallest = -87.33654f;
   constexpr float kLog2E = 1.44269504f;
   // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
   constexpr float kRound = 12582912.0f;

@@ -56,7 +56,8 @@ inline To bit_cast_vector(From v) {
 
 template <int Lanes, typename E>
 inline Vector<E, Lanes> broadcast(E value) {
-  return Vector<E, Lanes>{} + value;
+  // Unlike an added zero, a subtracted one keeps -0.
+  return value - Vector<E, Lanes>{};
 }
 
 template <int Lanes>
@@ -164,6 +165,26 @@ inline void for_each_vector(int64_t size, const Body& body) {
   if constexpr (Lanes > 1) {
     if (i < size) for_each_short_vector<Lanes / 2>(i, size, body);
   }
+}
+
+// Unsigned integers that hold the bits of one element.
+template <typename T>
+using BitsOf = std::conditional_t<sizeof(T) == 2, uint16_t,
+                                  std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>;
+
+template <typename T>
+inline void copy_elements(T* to, const T* from, int64_t size) {
+  auto* out = reinterpret_cast<BitsOf<T>*>(to);
+  const auto* in = reinterpret_cast<const BitsOf<T>*>(from);
+  for_each_vector<kVectorBytes / static_cast<int>(sizeof(T))>(
+      size, [&](auto lanes, int64_t i) { store_raw(out + i, load_raw<lanes()>(in + i)); });
+}
+
+template <typename T>
+inline void zero_elements(T* to, int64_t size) {
+  auto* out = reinterpret_cast<BitsOf<T>*>(to);
+  for_each_vector<kVectorBytes / static_cast<int>(sizeof(T))>(
+      size, [&](auto lanes, int64_t i) { store_raw(out + i, Vector<BitsOf<T>, lanes()>{}); });
 }
 
 template <int Lanes, typename E>

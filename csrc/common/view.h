@@ -45,6 +45,11 @@ struct Tiling {
   int64_t units(const View& view) const { return view.outer * per_outer; }
 };
 
+// Units of the kernels that walk over a view.
+inline int64_t view_units(const View& view) {
+  return view.inner == 1 ? view.outer : Tiling(view).units(view);
+}
+
 // What one unit covers: `rows` rows of `width` elements, `pitch` apart, and `tail` further elements
 // that begin one more row. Column i of a row belongs to column i % columns of the small tensor.
 struct Tile {

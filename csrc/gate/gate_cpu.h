@@ -90,7 +90,7 @@ inline void gate_backward_tile(const GateBackwardArguments<T>& a, const Tile& ti
   Accumulate<T> sums[kMaxTileWidth];
   sigmoid_of(gate, a.logits + tile.small_offset, tile.columns);
   repeat_columns(gate, tile.columns, tile.width);
-  fill_zero(sums, tile.width);
+  zero_elements(sums, tile.width);
   int64_t offset = tile.offset;
   int64_t r = 0;
   for (; r + kRowsTogether <= tile.rows; r += kRowsTogether, offset += kRowsTogether * tile.pitch)

@@ -28,7 +28,7 @@ template <typename T>
 inline void mean_of_tile(const MeanArguments<T>& a, const Tile& tile) {
   constexpr int kRows = 2 * kRowsTogether;
   Accumulate<T> sums[kMaxTileWidth];
-  fill_zero(sums, tile.width);
+  zero_elements(sums, tile.width);
   const T* row = a.frames + tile.offset;
   int64_t r = 0;
   for (; r + kRows <= tile.rows; r += kRows, row += kRows * tile.pitch)
@@ -37,8 +37,8 @@ inline void mean_of_tile(const MeanArguments<T>& a, const Tile& tile) {
   add_rows<1>(sums, row, tile.pitch, tile.tail);
   fold_columns(sums, tile.columns, tile.width);
   Accumulate<T>* mean = a.mean + tile.small_offset;
-  const auto count = static_cast<Accumulate<T>>(a.view.reduced);
-  for (int64_t i = 0; i < tile.columns; ++i) mean[i] = sums[i] / count;
+  const auto scale = 1 / static_cast<Accumulate<T>>(a.view.reduced);
+  for (int64_t i = 0; i < tile.columns; ++i) mean[i] = sums[i] * scale;
 }
 
 template <typename T>
@@ -60,9 +60,9 @@ inline Accumulate<T> sum_of_run(const T* run, int64_t size) {
 template <typename T>
 void mean_forward(const MeanArguments<T>& a, int64_t begin, int64_t end) {
   if (a.view.inner == 1) {
-    const auto count = static_cast<Accumulate<T>>(a.view.reduced);
+    const auto scale = 1 / static_cast<Accumulate<T>>(a.view.reduced);
     for (int64_t outer = begin; outer < end; ++outer)
-      a.mean[outer] = sum_of_run(a.frames + outer * a.view.reduced, a.view.reduced) / count;
+      a.mean[outer] = sum_of_run(a.frames + outer * a.view.reduced, a.view.reduced) * scale;
     return;
   }
   const Tiling tiling(a.view);
@@ -70,30 +70,25 @@ void mean_forward(const MeanArguments<T>& a, int64_t begin, int64_t end) {
 }
 
 template <typename T>
-inline void copy_row(T* to, const T* row, int64_t width) {
-  __builtin_memcpy(to, row, static_cast<size_t>(width) * sizeof(T));
-}
-
-template <typename T>
 inline void broadcast_tile(const MeanBackwardArguments<T>& a, const Tile& tile) {
   T row[kMaxTileWidth];
   const Accumulate<T>* grad = a.grad_mean + tile.small_offset;
-  const auto count = static_cast<Accumulate<T>>(a.view.reduced);
+  const auto scale = 1 / static_cast<Accumulate<T>>(a.view.reduced);
   for_each_vector<kLanes<T>>(tile.columns, [&](auto lanes, int64_t i) {
-    store<lanes()>(row + i, load<lanes()>(grad + i) / count);
+    store<lanes()>(row + i, load<lanes()>(grad + i) * scale);
   });
   repeat_columns(row, tile.columns, tile.width);
   T* to = a.grad_frames + tile.offset;
-  for (int64_t r = 0; r < tile.rows; ++r, to += tile.pitch) copy_row(to, row, tile.width);
-  copy_row(to, row, tile.tail);
+  for (int64_t r = 0; r < tile.rows; ++r, to += tile.pitch) copy_elements(to, row, tile.width);
+  copy_elements(to, row, tile.tail);
 }
 
 template <typename T>
 void mean_backward(const MeanBackwardArguments<T>& a, int64_t begin, int64_t end) {
   if (a.view.inner == 1) {
-    const auto count = static_cast<Accumulate<T>>(a.view.reduced);
+    const auto scale = 1 / static_cast<Accumulate<T>>(a.view.reduced);
     for (int64_t outer = begin; outer < end; ++outer) {
-      const auto value = a.grad_mean[outer] / count;
+      const auto value = a.grad_mean[outer] * scale;
       T* to = a.grad_frames + outer * a.view.reduced;
       for_each_vector<kLanes<T>>(a.view.reduced, [&](auto lanes, int64_t i) {
         store<lanes()>(to + i, broadcast<lanes()>(value));

@@ -20,9 +20,9 @@ struct ShiftArguments {
   int64_t fold;
   int64_t direction;
 
-  int64_t frame_slots() const { return rows * channels; }
-  // A slot is one channel of one row: `inner` adjacent elements.
-  int64_t units() const { return frames * frame_slots(); }
+  // A unit of work is a channel where there is one row, else a row.
+  int64_t units_per_frame() const { return rows == 1 ? channels : rows; }
+  int64_t units() const { return frames * units_per_frame(); }
 };
 
 }  // namespace stc

@@ -6,46 +6,64 @@
 namespace stc {
 namespace {
 
+// Rows and channels of one frame.
+struct FramePart {
+  int64_t first_row;
+  int64_t end_row;
+  int64_t first_channel;
+  int64_t end_channel;
+};
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Copies channels [first, end) of the part's rows from `step` frames later.
 template <typename T>
-inline void copy_or_zero(T* to, const T* from, int64_t size) {
-  constexpr int kWidest = kVectorBytes / static_cast<int>(sizeof(T));
-  using Bits = std::conditional_t<sizeof(T) == 2, uint16_t,
-                                  std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>;
-  auto* out = reinterpret_cast<Bits*>(to);
-  const auto* in = reinterpret_cast<const Bits*>(from);
-  if (in == nullptr) {
-    for_each_vector<kWidest>(
-        size, [&](auto lanes, int64_t i) { store_raw(out + i, Vector<Bits, lanes()>{}); });
+inline void shift_channels(const ShiftArguments<T>& a, int64_t frame, const FramePart& part,
+                           int64_t first, int64_t end, int64_t step) {
+  first = larger(first, part.first_channel);
+  end = smaller(end, part.end_channel);
+  if (first >= end) return;
+  const int64_t source_time = frame % a.num_segments + step;
+  const bool inside = source_time >= 0 && source_time < a.num_segments;
+  const int64_t pitch = a.channels * a.inner;
+  const int64_t size = (end - first) * a.inner;
+  const int64_t offset = (frame * a.rows + part.first_row) * pitch + first * a.inner;
+  const int64_t rows = part.end_row - part.first_row;
+  T* to = a.out + offset;
+  if (inside) {
+    const T* from = a.in + offset + step * a.rows * pitch;
+    for (int64_t row = 0; row < rows; ++row)
+      copy_elements(to + row * pitch, from + row * pitch, size);
   } else {
-    for_each_vector<kWidest>(
-        size, [&](auto lanes, int64_t i) { store_raw(out + i, load_raw<lanes()>(in + i)); });
+    for (int64_t row = 0; row < rows; ++row) zero_elements(to + row * pitch, size);
   }
 }
 
-// Copies the slots [begin, end), a run of channels with one source at a time.
+template <typename T>
+inline void shift_part(const ShiftArguments<T>& a, int64_t frame, const FramePart& part) {
+  shift_channels(a, frame, part, 0, a.fold, a.direction);
+  shift_channels(a, frame, part, a.fold, 2 * a.fold, -a.direction);
+  shift_channels(a, frame, part, 2 * a.fold, a.channels, 0);
+}
+
 template <typename T>
 void shift_forward(const ShiftArguments<T>& a, int64_t begin, int64_t end) {
-  const int64_t frame_slots = a.frame_slots();
-  int64_t channel = begin % a.channels;
-  for (int64_t slot = begin; slot < end;) {
-    const int64_t time = slot / frame_slots % a.num_segments;
-    const int64_t frame_end = (slot / frame_slots + 1) * frame_slots;
-    const int64_t stop = frame_end < end ? frame_end : end;
-    const auto source_step = [&](int64_t steps) {
-      return time + steps >= 0 && time + steps < a.num_segments ? steps : INT64_MIN;
-    };
-    const int64_t group_end[3] = {a.fold, 2 * a.fold, a.channels};
-    const int64_t group_step[3] = {source_step(a.direction), source_step(-a.direction), 0};
-    while (slot < stop) {
-      const int group = channel < a.fold ? 0 : channel < 2 * a.fold ? 1 : 2;
-      const int64_t run =
-          group_end[group] - channel < stop - slot ? group_end[group] - channel : stop - slot;
-      const int64_t step = group_step[group];
-      const T* from = step == INT64_MIN ? nullptr : a.in + (slot + step * frame_slots) * a.inner;
-      copy_or_zero(a.out + slot * a.inner, from, run * a.inner);
-      slot += run;
-      channel = channel + run == a.channels ? 0 : channel + run;
-    }
+  // The three groups of channels share cache lines: few rows at a time keep them in the first
+  // level.
+  constexpr int64_t kPartBytes = 8192;
+  const int64_t row_bytes = a.channels * a.inner * static_cast<int64_t>(sizeof(T));
+  const int64_t rows_per_part = larger(1, kPartBytes / larger(1, row_bytes));
+  const int64_t per_frame = a.units_per_frame();
+  for (int64_t unit = begin; unit < end;) {
+    const int64_t frame = unit / per_frame;
+    const int64_t first = unit % per_frame;
+    const int64_t left = smaller(per_frame - first, end - unit);
+    const int64_t count = a.rows > 1 ? smaller(left, rows_per_part) : left;
+    const FramePart part = a.rows > 1 ? FramePart{first, first + count, 0, a.channels}
+                                      : FramePart{0, 1, first, first + count};
+    shift_part(a, frame, part);
+    unit += count;
   }
 }
 

@@ -17,7 +17,9 @@ from .registration import (
 
 
 def temporal_gate(y: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    r"""Gate every channel of every frame, ``z[i, c, h, w] = y[i, c, h, w] * sigmoid(logits[i, c])``.
+    r"""Gate every channel of every frame.
+
+    ``z[i, c, h, w] = y[i, c, h, w] * sigmoid(logits[i, c])``
 
     The temporal refinement of S_T (paper, equation 1). With ``e = sigmoid(logits)`` and the
     gradient ``d`` of ``z`` the backward pass is, in one pass over the frames::
@@ -51,7 +53,9 @@ def temporal_gate_reference(y: torch.Tensor, logits: torch.Tensor) -> torch.Tens
 
 
 def spatial_gate(y: torch.Tensor, logits: torch.Tensor, num_segments: int) -> torch.Tensor:
-    r"""Gate every pixel of a clip, ``z[n*T+t, c, h, w] = y[n*T+t, c, h, w] * sigmoid(logits[n, c, h, w])``.
+    r"""Gate every channel of every pixel of a clip.
+
+    ``z[n*T + t, c, h, w] = y[n*T + t, c, h, w] * sigmoid(logits[n, c, h, w])``
 
     The spatial refinement of T_S (paper, equation 2). With ``e = sigmoid(logits)`` and the
     gradient ``d`` of ``z`` the backward pass is, in one pass over the frames::
@@ -125,6 +129,4 @@ for _operator, _derivative in (
     ("spatial_gate", _spatial_backward),
 ):
     register(_operator, fake=_fake, setup_context=_setup_context, backward=_derivative)
-    register(
-        f"{_operator}_backward", fake=_backward_fake, **refuse_double_backward(_operator)
-    )
+    register(f"{_operator}_backward", fake=_backward_fake, **refuse_double_backward(_operator))

@@ -131,9 +131,7 @@ def _temporal_backward_setup_context(
     ctx.num_segments = inputs[1]
 
 
-def _temporal_double_backward(
-    ctx: Any, grad: torch.Tensor
-) -> tuple[torch.Tensor | None, ...]:
+def _temporal_double_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     return compiled.temporal_pool(grad, ctx.num_segments), None, None, None
 
 

@@ -33,7 +33,8 @@ def temporal_shift(x: torch.Tensor, num_segments: int, shift_div: int = 8) -> to
 
     Raises:
         TypeError: an argument has the wrong type or dtype.
-        ValueError: ``x`` is not 4-D, its frames do not split into clips, or an integer is too small.
+        ValueError: ``x`` is not 4-D, its frames do not split into clips, or an integer is too
+            small.
     """
     check_frames("temporal_shift", "x", x)
     check_segments("temporal_shift", "x", x, num_segments)

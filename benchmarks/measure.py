@@ -1,0 +1,163 @@
+"""How it is measured: verified first, then in one run with its floor and with eager PyTorch."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from matrix import DTYPES, Operator, Setting, Traffic
+
+import stc_ops
+
+MODES = ("forward", "backward", "both")
+SECONDS_PER_ROW = 0.3
+MIN_ROUNDS, MAX_ROUNDS = 11, 201
+
+# Both sides round: float32 in another order of summation, 16-bit results to 8 or 11 bits, and plain
+# PyTorch rounds the gate and the products of the backward's sum to 16 bits as well.
+RELATIVE_AND_ABSOLUTE_TOLERANCES = {
+    torch.float64: (1e-10, 1e-10),
+    torch.float32: (1e-4, 1e-4),
+    torch.bfloat16: (2**-5, 2**-2),
+    torch.float16: (2**-8, 2**-5),
+}
+
+
+class Backend(NamedTuple):
+    """A way to run an operator: forced backend, and whether torch.compile is put around it."""
+
+    forced: str
+    compiled: bool = False
+
+
+BACKENDS = {name: Backend(name) for name in stc_ops.available_backends()}
+BACKENDS["compiled-reference"] = Backend("reference", compiled=True)
+
+
+def workload(
+    operator: Operator, setting: Setting, mode: str, backend: Backend, inputs: list[torch.Tensor]
+) -> Callable[[], list[torch.Tensor]]:
+    """Return a function that does one pass of `mode` and returns all it computes."""
+
+    def forward(*tensors: torch.Tensor) -> torch.Tensor:
+        with stc_ops.use_backend(backend.forced):
+            return operator.run(setting, *tensors)
+
+    if backend.compiled:
+        torch._dynamo.reset()
+        with stc_ops.use_backend(backend.forced):
+            forward = torch.compile(lambda *t: operator.run(setting, *t), fullgraph=True)
+
+            def forward_compiled(*tensors: torch.Tensor) -> torch.Tensor:
+                with stc_ops.use_backend(backend.forced):
+                    return compiled(*tensors)
+
+            compiled, forward = forward, forward_compiled
+
+    if mode == "forward":
+
+        def run() -> list[torch.Tensor]:
+            with torch.no_grad():
+                return [forward(*inputs)]
+
+        return run
+
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    out = forward(*leaves)
+    generator = torch.Generator().manual_seed(1)
+    grad = (
+        torch.randn(out.shape, generator=generator)
+        .to(out)
+        .contiguous(
+            memory_format=torch.channels_last
+            if out.ndim == 4 and setting.memory_format == "nhwc"
+            else torch.contiguous_format
+        )
+    )
+    if mode == "backward":
+        return lambda: list(torch.autograd.grad(out, leaves, grad, retain_graph=True))
+
+    def run_both() -> list[torch.Tensor]:
+        result = forward(*leaves)
+        return [result, *torch.autograd.grad(result, leaves, grad)]
+
+    return run_both
+
+
+def floor(passes: list[Traffic]) -> Callable[[], None]:
+    """Return a function that does the floor of each pass in turn."""
+    functions = [floor_of_pass(traffic) for traffic in passes]
+
+    def run() -> None:
+        for function in functions:
+            function()
+
+    return run
+
+
+def floor_of_pass(traffic: Traffic) -> Callable[[], object]:
+    """Return the fastest plain pass over the same bytes that allocates what the operator does.
+
+    Written bytes are a clone, which reads as many; bytes read beyond that are a plain sum. Where
+    more is written than read, as in the pools' backward, written bytes are a fill.
+    """
+
+    def elements(size: int) -> torch.Tensor:
+        return torch.ones(size // 4, dtype=torch.float32)
+
+    if traffic.written > traffic.read:
+        written, read = elements(traffic.written), elements(traffic.read)
+        return lambda: (torch.full_like(written, 2.0), read.sum())
+    cloned, summed = elements(traffic.written), elements(traffic.read - traffic.written)
+    return lambda: (cloned.clone(), summed.sum())
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Return the seconds of one call, its results freed within."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def verify(
+    operator: Operator, setting: Setting, actual: list[torch.Tensor], expected: list[torch.Tensor]
+) -> None:
+    """Raise unless the outputs agree: no time is reported for a wrong result."""
+    rtol, atol = RELATIVE_AND_ABSOLUTE_TOLERANCES[DTYPES[setting.dtype]]
+    for got, want in zip(actual, expected, strict=True):
+        excess = (got - want).abs_().sub_(want.abs(), alpha=rtol).max()
+        if not excess <= atol:
+            raise AssertionError(f"{setting}: outputs differ from eager PyTorch by {excess:.3g}")
+
+
+def measure(benchmark, operator: Operator, setting: Setting, mode: str, backend_name: str) -> None:
+    """Time one row; eager PyTorch and the floor are timed before each of its rounds."""
+    torch.manual_seed(0)
+    inputs = operator.inputs(setting)
+    run = workload(operator, setting, mode, BACKENDS[backend_name], inputs)
+    eager = workload(operator, setting, mode, BACKENDS["reference"], inputs)
+    verify(operator, setting, run(), eager())
+    if benchmark.disabled:
+        benchmark(run)
+        return
+    passes = operator.passes(setting, mode)
+    floor_pass = floor(passes)
+    beside = {"floor": floor_pass, "eager": eager}
+    times: dict[str, list[float]] = {name: [] for name in beside}
+    warm_up = sum(min(timed(function) for _ in range(3)) for function in (run, floor_pass, eager))
+    rounds = min(max(int(SECONDS_PER_ROW / warm_up), MIN_ROUNDS), MAX_ROUNDS)
+
+    def time_the_others() -> None:
+        for name, function in beside.items():
+            times[name].append(timed(function))
+
+    benchmark.pedantic(run, setup=time_the_others, rounds=rounds)
+    median = benchmark.stats.stats.median
+    benchmark.extra_info.update(
+        gb_per_s=sum(traffic.read + traffic.written for traffic in passes) / median / 1e9,
+        fraction_of_floor=statistics.median(times["floor"]) / median,
+        times_eager=statistics.median(times["eager"]) / median,
+    )

@@ -1,0 +1,1 @@
+"""The command line: `stc-ops run`, `stc-ops config`; one module per subcommand."""

@@ -1,0 +1,24 @@
+"""Video networks: torchvision's ResNet over folded frames, with the middle layer of your choice."""
+
+from .builders import (
+    stc_light_resnet50,
+    stc_resnet50,
+    tsm_resnet50,
+    tsn_resnet50,
+    video_resnet,
+)
+from .resnet import Bottleneck, MiddleLayer, VideoResNet
+from .weights import LoadedWeights, load_imagenet_weights
+
+__all__ = [
+    "Bottleneck",
+    "LoadedWeights",
+    "MiddleLayer",
+    "VideoResNet",
+    "load_imagenet_weights",
+    "stc_light_resnet50",
+    "stc_resnet50",
+    "tsm_resnet50",
+    "tsn_resnet50",
+    "video_resnet",
+]

@@ -1,0 +1,104 @@
+"""Builders of the networks in the paper's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from stc_ops.nn import STC
+
+from .resnet import MiddleLayer, VideoResNet
+
+
+def video_resnet(
+    middle_layer: MiddleLayer,
+    num_classes: int = 174,
+    num_segments: int = 8,
+    *,
+    dropout: float = 0.5,
+    depths: Sequence[int] = (3, 4, 6, 3),
+    widths: Sequence[int] = (64, 128, 256, 512),
+    residual_shift_div: int | None = None,
+) -> VideoResNet:
+    """Build a :class:`VideoResNet`, of ResNet-50's size unless told otherwise.
+
+    Args:
+        middle_layer: called with ``(channels, num_segments, stride)`` for the layer of a block.
+        num_classes: logits of one clip; 174 are Something-Something V1's.
+        num_segments: T, the frames of one clip.
+        dropout: probability of dropping a feature before the classifier.
+        depths: blocks of each of the four stages.
+        widths: channels of the middle layers of each of the four stages.
+        residual_shift_div: TSM's shift before every block; None for no shift.
+
+    Raises:
+        TypeError: an argument that must be an integer is none.
+        ValueError: an argument is out of range.
+    """
+    return VideoResNet(
+        middle_layer,
+        depths=depths,
+        widths=widths,
+        num_segments=num_segments,
+        num_classes=num_classes,
+        dropout=dropout,
+        residual_shift_div=residual_shift_div,
+    )
+
+
+def stc_resnet50(
+    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5, **stc: Any
+) -> VideoResNet:
+    """Build the paper's STC network: STC in all 16 bottlenecks of ResNet-50 (section III-C).
+
+    Args:
+        num_classes: logits of one clip.
+        num_segments: T, the frames of one clip.
+        dropout: probability of dropping a feature before the classifier.
+        **stc: keywords of :class:`stc_ops.nn.STC`: `alpha`, `reduction`, `equal_split`, `shift`,
+            `shift_div`, `temporal_refinement`, `spatial_refinement`.
+
+    Raises:
+        TypeError: an unknown keyword, or an argument that must be an integer is none.
+        ValueError: an argument is out of range, or alpha does not split every stage's channels.
+    """
+    return video_resnet(partial(STC, **stc), num_classes, num_segments, dropout=dropout)
+
+
+def stc_light_resnet50(
+    num_classes: int = 174,
+    num_segments: int = 8,
+    *,
+    dropout: float = 0.5,
+    reduction: int = 4,
+    **stc: Any,
+) -> VideoResNet:
+    """Build the paper's STC-Light network: :func:`stc_resnet50` with a `reduction` (figure 5)."""
+    return stc_resnet50(num_classes, num_segments, dropout=dropout, reduction=reduction, **stc)
+
+
+def tsn_resnet50(
+    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5
+) -> VideoResNet:
+    """Build TSN: torchvision's ResNet-50 on every frame (Wang et al., ECCV 2016)."""
+    return video_resnet(_spatial_convolution, num_classes, num_segments, dropout=dropout)
+
+
+def tsm_resnet50(
+    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5, shift_div: int = 8
+) -> VideoResNet:
+    """Build TSM: TSN with a residual shift in all 16 bottlenecks (Lin et al., ICCV 2019)."""
+    return video_resnet(
+        _spatial_convolution,
+        num_classes,
+        num_segments,
+        dropout=dropout,
+        residual_shift_div=shift_div,
+    )
+
+
+def _spatial_convolution(channels: int, num_segments: int, stride: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)

@@ -1,0 +1,177 @@
+"""A bottleneck ResNet over folded frames, named as torchvision names its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from stc_ops.nn import GlobalAvgPool, TemporalShift
+from stc_ops.operators.checks import check_frames, check_integer, check_segments
+
+# (channels, num_segments, stride) -> layer from (N*T, channels, H, W) to the same channels
+MiddleLayer: TypeAlias = Callable[[int, int, int], nn.Module]
+
+EXPANSION = 4
+STAGES = 4
+
+
+class Bottleneck(nn.Module):
+    """Residual block: 1x1 convolution, middle layer with the stride, 1x1 convolution.
+
+    ``out = relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(shift(x))))))))) + downsample(x))``, the
+    bottleneck of torchvision's ResNet with ``conv2`` exchanged and with TSM's residual shift.
+
+    Args:
+        in_channels: channels of ``x``.
+        width: channels of the middle layer; the block's result has 4 times as many.
+        stride: of `middle`, and so of the block.
+        middle: the layer in the place of the 3x3 convolution.
+        shift: what the residual path sees first, TSM's :class:`~stc_ops.nn.TemporalShift` or
+            an identity.
+    """
+
+    def __init__(
+        self, in_channels: int, width: int, stride: int, middle: nn.Module, shift: nn.Module
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        out_channels = width * EXPANSION
+        self.shift = shift
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = middle
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, 4*width, H/stride, W/stride)``."""
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(self.shift(x))))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out += identity
+        return self.relu(out)
+
+
+class VideoResNet(nn.Module):
+    """ResNet over the frames of clips, averaged over them as TSN does (paper, section III-C).
+
+    Per frame: torchvision's ResNet with its 3x3 convolutions replaced by `middle_layer`, average
+    pool, dropout, linear classifier; then the mean of the frames' logits over each clip. Parameters
+    have torchvision's names, the layer in the place of a 3x3 convolution being ``conv2``.
+
+    Args:
+        middle_layer: called with ``(channels, num_segments, stride)`` for every block; returns
+            its layer, from ``channels`` to ``channels``.
+        depths: blocks of each of the four stages.
+        widths: channels of the middle layers of each of the four stages; the stem has the first.
+        num_segments: T, the frames of one clip.
+        num_classes: logits of one clip.
+        dropout: probability of dropping a feature before the classifier.
+        residual_shift_div: TSM's: shift one part in this many of the channels each way at the
+            entrance of every block's residual path; None for no shift.
+
+    Raises:
+        TypeError: an argument that must be an integer is none.
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        middle_layer: MiddleLayer,
+        *,
+        depths: Sequence[int],
+        widths: Sequence[int],
+        num_segments: int,
+        num_classes: int,
+        dropout: float,
+        residual_shift_div: int | None,
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        _check_stages("depths", depths)
+        _check_stages("widths", widths)
+        check_integer("VideoResNet", "num_segments", num_segments, minimum=1)
+        check_integer("VideoResNet", "num_classes", num_classes, minimum=1)
+        self.num_segments = num_segments
+        self.num_classes = num_classes
+        stem = widths[0]
+        self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+
+        def stage(index: int, in_channels: int) -> nn.Sequential:
+            blocks = []
+            for block in range(depths[index]):
+                stride = 2 if index > 0 and block == 0 else 1
+                middle = middle_layer(widths[index], num_segments, stride)
+                shift = _residual_shift(num_segments, residual_shift_div)
+                blocks.append(Bottleneck(in_channels, widths[index], stride, middle, shift))
+                in_channels = widths[index] * EXPANSION
+            return nn.Sequential(*blocks)
+
+        self.layer1 = stage(0, stem)
+        self.layer2 = stage(1, widths[0] * EXPANSION)
+        self.layer3 = stage(2, widths[1] * EXPANSION)
+        self.layer4 = stage(3, widths[2] * EXPANSION)
+        self.avgpool = GlobalAvgPool()
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(widths[3] * EXPANSION, num_classes)
+        _initialize_convolutions(self)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Classify clips.
+
+        Args:
+            frames: ``(N*T, 3, H, W)``, the frames of a clip one after the other; contiguous or
+                channels_last.
+
+        Returns:
+            Logits ``(N, num_classes)``.
+
+        Raises:
+            TypeError: `frames` is no tensor of a supported dtype.
+            ValueError: `frames` is not 4-D, has no 3 channels, or does not split into clips.
+        """
+        self._check(frames)
+        x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        features = self.dropout(self.avgpool(x))
+        return self.fc(features).unflatten(0, (-1, self.num_segments)).mean(1)
+
+    def _check(self, frames: torch.Tensor) -> None:
+        check_frames("VideoResNet", "frames", frames)
+        if frames.shape[1] != 3:
+            raise ValueError(
+                f"VideoResNet: frames must have 3 channels, got shape {tuple(frames.shape)}"
+            )
+        check_segments("VideoResNet", "frames", frames, self.num_segments)
+
+
+def _residual_shift(num_segments: int, shift_div: int | None) -> nn.Module:
+    return nn.Identity() if shift_div is None else TemporalShift(num_segments, shift_div)
+
+
+def _check_stages(argument: str, values: Sequence[int]) -> None:
+    if len(values) != STAGES:
+        raise ValueError(f"VideoResNet: {argument} must have {STAGES} integers, got {values}")
+    for value in values:
+        check_integer("VideoResNet", argument, value, minimum=1)
+
+
+def _initialize_convolutions(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,52 @@
+"""The small networks that turn pooled context into the logits of a gate."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from stc_ops.operators.checks import check_integer
+
+MINIMUM_HIDDEN_CHANNELS = 8
+
+
+class GateNetwork(nn.Sequential):
+    """Convolutions from pooled context to gate logits (paper, section III-A).
+
+    The standard network is one dense convolution, kernel 3, padding 1, no bias. With a `reduction`
+    r it is STC-Light's: a pointwise convolution to ``h = max(8, channels // r)`` channels, ReLU,
+    and the convolution from h back to all channels.
+
+    Args:
+        convolution: ``nn.Conv1d`` for context over time, ``nn.Conv2d`` for context over space.
+        channels: C of the context and of the logits.
+        reduction: r, or None for the standard network.
+
+    Raises:
+        TypeError: `channels` or `reduction` is no integer.
+        ValueError: `channels` or `reduction` is below 1.
+    """
+
+    def __init__(
+        self,
+        convolution: type[nn.Conv1d] | type[nn.Conv2d],
+        channels: int,
+        reduction: int | None = None,
+    ) -> None:
+        """See the class."""
+        check_integer("GateNetwork", "channels", channels, minimum=1)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        hidden = channels
+        if reduction is not None:
+            check_integer("GateNetwork", "reduction", reduction, minimum=1)
+            hidden = max(MINIMUM_HIDDEN_CHANNELS, channels // reduction)
+            layers["reduce"] = convolution(channels, hidden, 1, bias=False)
+            layers["relu"] = nn.ReLU()
+        layers["gate"] = convolution(hidden, channels, 3, padding=1, bias=False)
+        super().__init__(layers)
+
+    def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """Return logits of the shape and dtype of `context`, whatever the dtype of the weights."""
+        return super().forward(context.to(self.gate.weight.dtype)).to(context.dtype)

@@ -1,0 +1,20 @@
+"""The memory format of frames that are a part of larger frames."""
+
+from __future__ import annotations
+
+import torch
+
+
+def format_of_strides(frames: torch.Tensor) -> torch.memory_format:
+    """Return channels_last where channels are the innermost axis, else contiguous.
+
+    Also right for channel slices and spatial subsamples, which are dense in neither format.
+    """
+    if frames.stride(1) == 1 and not frames.is_contiguous():
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def dense(frames: torch.Tensor) -> torch.Tensor:
+    """Return `frames` without gaps in memory, in the format of their strides."""
+    return frames.contiguous(memory_format=format_of_strides(frames))

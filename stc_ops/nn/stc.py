@@ -1,0 +1,142 @@
+"""The spatio-temporal collaborative module."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import nn
+
+from stc_ops.operators.checks import check_frames, check_integer
+
+from .branches import SpatialBranch, TemporalBranch
+from .memory_format import format_of_strides
+
+# Far above any channel count, so that a float close to a wanted ratio, 0.3 for 3/10, becomes it.
+_LARGEST_DENOMINATOR = 10**6
+
+
+class STC(nn.Module):
+    """Spatio-temporal collaborative module of Hao et al. (paper, section III).
+
+    ``z = cat(S_T(x[:, :a]), T_S(x[:, a:]))`` with ``a = alpha * C`` (equation 3); see
+    :class:`SpatialBranch` for S_T and :class:`TemporalBranch` for T_S. With `equal_split` it is
+    STC-Equal: each branch reads half of the channels, and still writes a and ``C - a``.
+
+    The paper's variants: STC-Light has a `reduction`; NonShift-STC no `shift`; TR-only and SR-only
+    one of the two refinements; Sim-STC none of the three.
+
+    Args:
+        channels: C, in and out.
+        num_segments: T, the frames of one clip.
+        stride: of both convolutions, in height and width alike.
+        alpha: the share of S_T, from 0 (only T_S) to 1 (only S_T), as a fraction or a float.
+        reduction: STC-Light's r, or None for the standard gate networks.
+        equal_split: whether both branches read C/2 channels.
+        shift: whether S_T shifts.
+        shift_div: one part in ``shift_div`` of S_T's channels moves each way.
+        temporal_refinement: whether S_T refines.
+        spatial_refinement: whether T_S refines.
+
+    Attributes:
+        spatial: S_T, or None where alpha is 0.
+        temporal: T_S, or None where alpha is 1.
+
+    Raises:
+        TypeError: an argument that must be an integer is none.
+        ValueError: an argument is out of range, alpha does not split the channels into integers, or
+            `equal_split` has one branch only or an odd C.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_segments: int,
+        stride: int = 1,
+        *,
+        alpha: Fraction | float = Fraction(3, 4),
+        reduction: int | None = None,
+        equal_split: bool = False,
+        shift: bool = True,
+        shift_div: int = 8,
+        temporal_refinement: bool = True,
+        spatial_refinement: bool = True,
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        check_integer("STC", "channels", channels, minimum=1)
+        check_integer("STC", "num_segments", num_segments, minimum=1)
+        check_integer("STC", "stride", stride, minimum=1)
+        spatial_out = _spatial_channels(channels, alpha)
+        temporal_out = channels - spatial_out
+        spatial_in, temporal_in = spatial_out, temporal_out
+        if equal_split:
+            spatial_in = temporal_in = _half_of(channels, alpha)
+        self.channels = channels
+        self.branch_inputs = (spatial_in, temporal_in)
+        self.spatial = self.temporal = None
+        if spatial_out > 0:
+            self.spatial = SpatialBranch(
+                spatial_in,
+                spatial_out,
+                num_segments,
+                stride,
+                reduction=reduction,
+                shift=shift,
+                shift_div=shift_div,
+                refinement=temporal_refinement,
+            )
+        if temporal_out > 0:
+            self.temporal = TemporalBranch(
+                temporal_in,
+                temporal_out,
+                num_segments,
+                stride,
+                reduction=reduction,
+                refinement=spatial_refinement,
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.
+
+        float32, float64, bfloat16 or float16; contiguous or channels_last, which the result keeps.
+
+        Raises:
+            TypeError: ``x`` is no tensor of a supported dtype.
+            ValueError: ``x`` is not 4-D, has other than C channels, or does not split into clips.
+        """
+        check_frames("STC", "x", x)
+        if x.shape[1] != self.channels:
+            raise ValueError(
+                f"STC: x must have {self.channels} channels, got shape {tuple(x.shape)}"
+            )
+        if self.temporal is None:
+            return self.spatial(x)
+        if self.spatial is None:
+            return self.temporal(x)
+        spatial_x, temporal_x = x.split(self.branch_inputs, dim=1)
+        z = torch.cat((self.spatial(spatial_x), self.temporal(temporal_x)), dim=1)
+        # cat takes a branch of one channel for contiguous, whatever the other one is.
+        return z.contiguous(memory_format=format_of_strides(x))
+
+
+def _spatial_channels(channels: int, alpha: Fraction | float) -> int:
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"STC: alpha must be between 0 and 1, got {alpha}")
+    spatial = channels * Fraction(alpha).limit_denominator(_LARGEST_DENOMINATOR)
+    if spatial.denominator != 1:
+        raise ValueError(
+            f"STC: alpha must split {channels} channels into two integers, "
+            f"got {alpha} and so {float(spatial):g} channels for S_T"
+        )
+    return int(spatial)
+
+
+def _half_of(channels: int, alpha: Fraction | float) -> int:
+    if alpha in (0, 1):
+        raise ValueError(
+            f"STC: equal_split needs alpha strictly between 0 and 1, got alpha={alpha}"
+        )
+    if channels % 2 != 0:
+        raise ValueError(f"STC: equal_split needs an even number of channels, got {channels}")
+    return channels // 2

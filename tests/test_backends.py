@@ -1,0 +1,127 @@
+"""The choice of backend, and what is said about it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import stc_ops
+from stc_ops import _C, backends
+
+CPU = torch.device("cpu")
+
+
+def run_python(code, tmp_path, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_cpu_tensors_take_the_compiled_kernels_and_others_the_reference():
+    assert backends.select_backend("spatial_pool", CPU) == "cpu"
+    assert backends.select_backend("spatial_pool", torch.device("meta")) == "reference"
+
+
+def test_operators_run_on_meta_tensors():
+    assert stc_ops.spatial_pool(torch.empty(4, 3, 2, 2, device="meta")).shape == (4, 3)
+
+
+def test_context_manager_forces_and_restores():
+    with stc_ops.use_backend("reference"):
+        assert backends.select_backend("spatial_pool", CPU) == "reference"
+        with stc_ops.use_backend("cpu"):
+            assert backends.select_backend("spatial_pool", CPU) == "cpu"
+        assert backends.select_backend("spatial_pool", CPU) == "reference"
+    assert backends.forced_backend() is None
+
+
+def test_context_manager_restores_after_an_error():
+    with pytest.raises(KeyError), stc_ops.use_backend("reference"):
+        raise KeyError
+    assert backends.forced_backend() is None
+
+
+def test_the_reference_really_runs_plain_pytorch():
+    y = torch.randn(4, 3, 2, 2, requires_grad=True)
+    with stc_ops.use_backend("reference"):
+        assert "Mean" in stc_ops.spatial_pool(y).grad_fn.name()
+    with stc_ops.use_backend("cpu"):
+        assert "stc_ops_spatial_pool" in stc_ops.spatial_pool(y).grad_fn.name()
+
+
+def test_unknown_backend():
+    with pytest.raises(ValueError, match=r"^use_backend: backend must be one of .*, got 'tpu'$"):
+        stc_ops.use_backend("tpu").__enter__()
+
+
+def test_backend_that_cannot_run_says_why():
+    meta = torch.empty(4, 3, 2, 2, device="meta")
+    message = (
+        "spatial_pool: backend 'cpu' was asked for, but its kernels run on CPU tensors, "
+        "and the tensor is on 'meta'"
+    )
+    with stc_ops.use_backend("cpu"), pytest.raises(RuntimeError) as error:
+        stc_ops.spatial_pool(meta)
+    assert str(error.value) == message
+
+
+def test_available_backends():
+    assert stc_ops.available_backends() == ("reference", "cpu")
+    assert stc_ops.available_backends("meta") == ("reference",)
+
+
+def test_environment_variable_forces_a_backend(tmp_path):
+    code = "import stc_ops; print(stc_ops.backends.forced_backend())"
+    result = run_python(code, tmp_path, STC_OPS_BACKEND="reference")
+    assert result.stdout.strip() == "reference", result.stderr
+
+
+def test_environment_variable_with_an_unknown_backend(tmp_path):
+    result = run_python("import stc_ops", tmp_path, STC_OPS_BACKEND="tpu")
+    assert result.returncode == 1
+    assert "STC_OPS_BACKEND must be one of reference, cpu, got 'tpu'" in result.stderr
+
+
+@pytest.mark.parametrize("isa", _C.build_info()["cpu_isas"])
+def test_every_instruction_set_gives_the_right_result(tmp_path, isa):
+    code = """
+import torch, stc_ops
+y, logits = torch.randn(8, 20, 5, 7), torch.randn(8, 20)
+assert torch.allclose(stc_ops.temporal_gate(y, logits), y * logits.sigmoid()[..., None, None])
+half = y.half()
+assert torch.equal(stc_ops.temporal_gate(half, torch.full((8, 20), 1e9)), half)
+print(stc_ops._C.build_info()["cpu_isa_in_use"])
+"""
+    result = run_python(code, tmp_path, STC_OPS_CPU_ISA=isa)
+    if "this processor does not have it" in result.stderr:
+        pytest.skip(f"this processor has no {isa}")
+    assert result.stdout.strip() == isa, result.stderr
+
+
+def test_unknown_instruction_set(tmp_path):
+    result = run_python("import stc_ops", tmp_path, STC_OPS_CPU_ISA="sse9")
+    assert result.returncode == 1
+    assert "STC_OPS_CPU_ISA must be one of baseline" in result.stderr
+    assert "got sse9" in result.stderr
+
+
+def test_show_config_tells_build_and_backends():
+    text = stc_ops.show_config()
+    build = _C.build_info()
+    for expected in (build["version"], build["compiler"], build["cpu_isa_in_use"], "can run"):
+        assert expected in text
+
+
+def test_import_needs_neither_video_nor_figures(tmp_path):
+    code = "import sys, stc_ops; print({'av', 'matplotlib', 'rich'} & set(sys.modules))"
+    result = run_python(code, tmp_path)
+    assert result.stdout.strip() == "set()", result.stderr

@@ -1,0 +1,198 @@
+"""Image weights into video networks: what is copied, what is sliced, what is refused."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from stc_ops.models import load_imagenet_weights, stc_resnet50, tsn_resnet50, video_resnet
+from stc_ops.nn import STC, TemporalConv2d
+
+SIZE = {"depths": (1, 2, 1, 1), "widths": (8, 16, 16, 16)}
+BLOCKS = ("layer1.0", "layer2.0", "layer2.1", "layer3.0", "layer4.0")
+
+
+def image_network(num_classes=10):
+    """A network whose entries are exactly torchvision's, with statistics that are no defaults."""
+    model = video_resnet(
+        lambda width, num_segments, stride: nn.Conv2d(width, width, 3, stride, 1, bias=False),
+        num_classes,
+        **SIZE,
+    )
+    for name, buffer in model.named_buffers():
+        buffer.copy_(torch.rand(buffer.shape) + 1 if buffer.ndim else torch.tensor(7))
+        assert name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
+    return model.state_dict()
+
+
+def stc_network(num_classes=5, **stc):
+    return video_resnet(partial(STC, **stc), num_classes, **SIZE)
+
+
+def copy_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_entries(model, source, result):
+    """Assert that every entry has the value that `result` says, and is listed once."""
+    entries = model.state_dict()
+    assert sorted(entries) == sorted((*result.loaded, *result.sliced, *result.random))
+    for name in result.loaded:
+        origin = name.replace(".spatial.conv", "")
+        assert torch.equal(entries[name], source[origin])
+    for name in result.sliced:
+        kernel = source[name.replace(".spatial.conv", "")]
+        out_channels, in_channels = entries[name].shape[:2]
+        assert torch.equal(entries[name], kernel[:out_channels, :in_channels])
+
+
+@pytest.mark.parametrize(
+    "stc",
+    [{}, {"reduction": 2}, {"equal_split": True}, {"alpha": 0.5}],
+    ids=["stc", "light", "equal", "half"],
+)
+def test_stc_takes_a_slice_of_each_3x3_kernel(stc):
+    model, source = stc_network(**stc), image_network()
+    initial = copy_of(model)
+    result = load_imagenet_weights(model, source)
+    assert_entries(model, source, result)
+    assert set(result.sliced) == {f"{block}.conv2.spatial.conv.weight" for block in BLOCKS}
+    assert set(result.unused) == {"fc.weight", "fc.bias"}
+    new = ("gate_network", "temporal.conv")
+    assert set(result.random) == {
+        name for name in initial if name.startswith("fc.") or any(part in name for part in new)
+    }
+    for name in result.random:
+        assert torch.equal(model.state_dict()[name], initial[name])
+
+
+def test_equal_split_slices_inputs_and_outputs_differently():
+    model, source = stc_network(equal_split=True), image_network()
+    load_imagenet_weights(model, source)
+    kernel = model.layer4[0].conv2.spatial.conv.weight
+    assert torch.equal(kernel, source["layer4.0.conv2.weight"][:12, :8])
+
+
+def test_stc_of_only_spatial_branches_takes_whole_kernels():
+    model, source = stc_network(alpha=1), image_network()
+    result = load_imagenet_weights(model, source)
+    assert_entries(model, source, result)
+    assert result.sliced == ()
+    assert {f"{block}.conv2.spatial.conv.weight" for block in BLOCKS} <= set(result.loaded)
+
+
+def test_stc_of_only_temporal_branches_takes_no_kernels():
+    model, source = stc_network(alpha=0), image_network()
+    result = load_imagenet_weights(model, source)
+    assert_entries(model, source, result)
+    assert result.sliced == ()
+    assert {f"{block}.conv2.weight" for block in BLOCKS} <= set(result.unused)
+
+
+def test_another_middle_layer_keeps_its_initial_weights():
+    class Middle(nn.Module):
+        def __init__(self, width, num_segments, stride):
+            super().__init__()
+            self.inner = TemporalConv2d(width, width, num_segments, stride)
+
+        def forward(self, x):
+            return self.inner(x)
+
+    model, source = video_resnet(Middle, 5, **SIZE), image_network()
+    result = load_imagenet_weights(model, source)
+    assert_entries(model, source, result)
+    assert {f"{block}.conv2.weight" for block in BLOCKS} <= set(result.unused)
+    assert {f"{block}.conv2.inner.weight" for block in BLOCKS} <= set(result.random)
+
+
+def test_all_of_an_image_network_fits_its_own_kind():
+    source = image_network()
+    model = video_resnet(
+        lambda width, num_segments, stride: nn.Conv2d(width, width, 3, stride, 1, bias=False),
+        10,
+        **SIZE,
+    )
+    result = load_imagenet_weights(model, source)
+    assert set(result.loaded) == set(source)
+    assert result.sliced == result.random == result.unused == ()
+    assert_entries(model, source, result)
+
+
+def test_the_classifier_is_loaded_when_the_classes_agree():
+    model, source = stc_network(num_classes=10), image_network(num_classes=10)
+    result = load_imagenet_weights(model, source)
+    assert {"fc.weight", "fc.bias"} <= set(result.loaded)
+    assert result.unused == ()
+    assert_entries(model, source, result)
+
+
+def test_checkpoints_without_batch_counts_fit():
+    source = {k: v for k, v in image_network().items() if not k.endswith("num_batches_tracked")}
+    model = stc_network()
+    result = load_imagenet_weights(model, source)
+    assert_entries(model, source, result)
+    assert "bn1.num_batches_tracked" in result.random
+
+
+def test_parameters_still_require_gradients_and_keep_their_dtype():
+    model, source = stc_network().bfloat16(), image_network()
+    load_imagenet_weights(model, source)
+    assert all(p.requires_grad and p.dtype == torch.bfloat16 for p in model.parameters())
+    assert torch.equal(model.conv1.weight, source["conv1.weight"].bfloat16())
+
+
+WRONG = {
+    "unknown": (
+        lambda source: source.update({"module.conv1.weight": torch.zeros(1)}),
+        "unknown entry module.conv1.weight",
+    ),
+    "missing": (lambda source: source.pop("bn1.weight"), "missing entry bn1.weight"),
+    "missing-classifier": (lambda source: source.pop("fc.bias"), "missing entry fc.bias"),
+    "shape": (
+        lambda source: source.update({"conv1.weight": torch.zeros(8, 1, 7, 7)}),
+        r"conv1.weight must have shape \(8, 3, 7, 7\), got \(8, 1, 7, 7\)",
+    ),
+    "kernel": (
+        lambda source: source.update({"layer2.1.conv2.weight": torch.zeros(32, 32, 3, 3)}),
+        r"layer2.1.conv2.weight must have shape \(16, 16, 3, 3\), got \(32, 32, 3, 3\)",
+    ),
+    "features": (
+        lambda source: source.update({"fc.weight": torch.zeros(10, 512)}),
+        r"fc.weight must have shape \(10, 64\), got \(10, 512\)",
+    ),
+    "classes": (
+        lambda source: source.update({"fc.bias": torch.zeros(9)}),
+        r"fc.bias must have shape \(10,\), got \(9,\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_entries_are_named_and_nothing_is_loaded(spoil, message):
+    model, source = stc_network(), dict(image_network())
+    initial = copy_of(model)
+    spoil(source)
+    with pytest.raises(ValueError, match=f"load_imagenet_weights: state_dict: .*{message}"):
+        load_imagenet_weights(model, source)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, initial[name])
+
+
+def test_all_problems_are_named_at_once():
+    source = dict(image_network())
+    del source["bn1.weight"]
+    source["bn1.scale"] = torch.zeros(8)
+    with pytest.raises(ValueError, match=r"unknown entry bn1\.scale; missing entry bn1\.weight"):
+        load_imagenet_weights(stc_network(), source)
+
+
+def test_resnet50_into_stc_resnet50():
+    with torch.device("meta"):
+        source, model = tsn_resnet50(num_classes=1000).state_dict(), stc_resnet50()
+    result = load_imagenet_weights(model, source)
+    assert len(result.sliced) == 16
+    assert len(result.loaded) == len(source) - 16 - 2
+    assert len(result.random) == 16 * 3 + 2
