@@ -7,9 +7,6 @@
 namespace stc {
 namespace {
 
-// Rows that are read together, so that sums in memory are loaded and stored once for all of them.
-constexpr int kRowsTogether = 4;
-
 // to[i] = to[i % columns] for i in [columns, width)
 template <typename E>
 inline void repeat_columns(E* to, int64_t columns, int64_t width) {

@@ -187,6 +187,16 @@ inline void zero_elements(T* to, int64_t size) {
       size, [&](auto lanes, int64_t i) { store_raw(out + i, Vector<BitsOf<T>, lanes()>{}); });
 }
 
+// Asks for what lies one page behind `from`. Processors prefetch within a page only, and loops over
+// several distant streams wait for the address translation of each.
+template <typename T>
+inline void prefetch_page_ahead(const T* from, int64_t size) {
+  constexpr int64_t kPage = 4096, kCacheLine = 64;
+  const char* ahead = reinterpret_cast<const char*>(from) + kPage;
+  const int64_t bytes = size * static_cast<int64_t>(sizeof(T));
+  for (int64_t byte = 0; byte < bytes; byte += kCacheLine) __builtin_prefetch(ahead + byte);
+}
+
 template <int Lanes, typename E>
 inline E sum_of_lanes(Vector<E, Lanes> v) {
   if constexpr (Lanes == 1) {

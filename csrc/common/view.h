@@ -19,7 +19,7 @@ struct View {
 };
 
 // Elements of the widest row that a kernel keeps sums or gates for on its stack.
-constexpr int64_t kMaxTileWidth = 1024;
+constexpr int64_t kMaxTileWidth = 4096;
 // Rows shorter than this are taken several at a time, so that inner loops stay long.
 constexpr int64_t kMinTileWidth = 256;
 
@@ -68,14 +68,15 @@ struct Tile {
     columns = left < tiling.width ? left : tiling.width;
     offset = outer * view.reduced * view.inner + first;
     small_offset = outer * view.inner + first;
-    const bool rows_are_adjacent = columns == view.inner;
-    const int64_t merged =
-        rows_are_adjacent && columns < kMinTileWidth ? kMinTileWidth / columns : 1;
+    const bool whole_rows = columns == view.inner;
+    const int64_t merged = whole_rows && columns < kMinTileWidth ? kMinTileWidth / columns : 1;
     width = columns * merged;
     pitch = view.inner * merged;
     rows = view.reduced / merged;
     tail = view.reduced % merged * columns;
   }
+
+  bool rows_are_adjacent() const { return pitch == width; }
 };
 
 }  // namespace stc

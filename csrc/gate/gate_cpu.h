@@ -24,8 +24,9 @@ inline void gate_row(T* out, const T* row, const Accumulate<T>* gate, int64_t wi
   });
 }
 
+// Rows that follow each other are streamed, their gates kept beside.
 template <typename T>
-inline void gate_tile(const GateArguments<T>& a, const Tile& tile) {
+inline void gate_adjacent_rows(const GateArguments<T>& a, const Tile& tile) {
   Accumulate<T> gate[kMaxTileWidth];
   sigmoid_of(gate, a.logits + tile.small_offset, tile.columns);
   repeat_columns(gate, tile.columns, tile.width);
@@ -34,6 +35,32 @@ inline void gate_tile(const GateArguments<T>& a, const Tile& tile) {
   for (int64_t r = 0; r < tile.rows; ++r, row += tile.pitch, out += tile.pitch)
     gate_row(out, row, gate, tile.width);
   gate_row(out, row, gate, tile.tail);
+}
+
+// body(row) for all rows, unrolled: a loop over so few would end in a wrong guess of the processor
+// each time.
+template <typename Body>
+inline void for_each_row(int64_t rows, const Body& body) {
+  constexpr int kUnrolled = 8;
+  int64_t row = 0;
+  for (; row + kUnrolled <= rows; row += kUnrolled)
+    for (int next = 0; next < kUnrolled; ++next) body(row + next);
+  for (; row < rows; ++row) body(row);
+}
+
+// Rows far apart are taken column by column, so that the sigmoid is computed while they load.
+template <typename T>
+inline void gate_distant_rows(const GateArguments<T>& a, const Tile& tile) {
+  const Accumulate<T>* logits = a.logits + tile.small_offset;
+  const T* frames = a.frames + tile.offset;
+  T* out = a.out + tile.offset;
+  for_each_vector<kLanes<T>>(tile.columns, [&](auto lanes, int64_t i) {
+    const auto gate = sigmoid<lanes()>(load<lanes()>(logits + i));
+    for_each_row(tile.rows, [&](int64_t row) {
+      const int64_t offset = row * tile.pitch + i;
+      store<lanes()>(out + offset, load<lanes()>(frames + offset) * gate);
+    });
+  });
 }
 
 template <typename T>
@@ -56,27 +83,27 @@ void gate_forward(const GateArguments<T>& a, int64_t begin, int64_t end) {
     return;
   }
   const Tiling tiling(a.view);
-  for (int64_t unit = begin; unit < end; ++unit) gate_tile(a, Tile(a.view, tiling, unit));
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const Tile tile(a.view, tiling, unit);
+    if (tile.rows_are_adjacent()) {
+      gate_adjacent_rows(a, tile);
+    } else {
+      gate_distant_rows(a, tile);
+    }
+  }
 }
 
-// Writes grad_frames for Rows rows and adds their d * frames to sums.
-template <int Rows, typename T>
-inline void gate_backward_rows(const GateBackwardArguments<T>& a, int64_t offset, int64_t pitch,
-                               int64_t width, const Accumulate<T>* gate, Accumulate<T>* sums) {
-  const T* grad_out = a.grad_out + offset;
-  const T* frames = a.frames + offset;
-  T* grad_frames = a.grad_frames + offset;
+// Writes grad_frames for one row and adds its d * frames to sums. Reads come first, then writes out
+// of the first-level cache: mixed, they keep each other waiting.
+template <typename T>
+inline void gate_backward_row(const GateBackwardArguments<T>& a, int64_t offset, int64_t width,
+                              const Accumulate<T>* gate, Accumulate<T>* sums) {
   for_each_vector<kLanes<T>>(width, [&](auto lanes, int64_t i) {
-    constexpr int kCount = lanes();
-    const auto e = load<kCount>(gate + i);
-    Vector<Accumulate<T>, kCount> sum{};
-    for (int row = 0; row < Rows; ++row) {
-      const auto d = load<kCount>(grad_out + row * pitch + i);
-      store<kCount>(grad_frames + row * pitch + i, d * e);
-      sum += d * load<kCount>(frames + row * pitch + i);
-    }
-    store<kCount>(sums + i, load<kCount>(sums + i) + sum);
+    const auto product =
+        load<lanes()>(a.grad_out + offset + i) * load<lanes()>(a.frames + offset + i);
+    store<lanes()>(sums + i, load<lanes()>(sums + i) + product);
   });
+  gate_row(a.grad_frames + offset, a.grad_out + offset, gate, width);
 }
 
 template <typename E>
@@ -85,21 +112,38 @@ inline void finish_grad_logits(E* grad_logits, const E* gate, const E* sums, int
 }
 
 template <typename T>
-inline void gate_backward_tile(const GateBackwardArguments<T>& a, const Tile& tile) {
+inline void gate_backward_adjacent_rows(const GateBackwardArguments<T>& a, const Tile& tile) {
   Accumulate<T> gate[kMaxTileWidth];
   Accumulate<T> sums[kMaxTileWidth];
   sigmoid_of(gate, a.logits + tile.small_offset, tile.columns);
   repeat_columns(gate, tile.columns, tile.width);
   zero_elements(sums, tile.width);
   int64_t offset = tile.offset;
-  int64_t r = 0;
-  for (; r + kRowsTogether <= tile.rows; r += kRowsTogether, offset += kRowsTogether * tile.pitch)
-    gate_backward_rows<kRowsTogether>(a, offset, tile.pitch, tile.width, gate, sums);
-  for (; r < tile.rows; ++r, offset += tile.pitch)
-    gate_backward_rows<1>(a, offset, tile.pitch, tile.width, gate, sums);
-  gate_backward_rows<1>(a, offset, tile.pitch, tile.tail, gate, sums);
+  for (int64_t r = 0; r < tile.rows; ++r, offset += tile.pitch)
+    gate_backward_row(a, offset, tile.width, gate, sums);
+  gate_backward_row(a, offset, tile.tail, gate, sums);
   fold_columns(sums, tile.columns, tile.width);
   finish_grad_logits(a.grad_logits + tile.small_offset, gate, sums, tile.columns);
+}
+
+template <typename T>
+inline void gate_backward_distant_rows(const GateBackwardArguments<T>& a, const Tile& tile) {
+  const Accumulate<T>* logits = a.logits + tile.small_offset;
+  Accumulate<T>* grad_logits = a.grad_logits + tile.small_offset;
+  const T* grad_out = a.grad_out + tile.offset;
+  const T* frames = a.frames + tile.offset;
+  T* grad_frames = a.grad_frames + tile.offset;
+  for_each_vector<kLanes<T>>(tile.columns, [&](auto lanes, int64_t i) {
+    const auto gate = sigmoid<lanes()>(load<lanes()>(logits + i));
+    Vector<Accumulate<T>, lanes()> sum{};
+    for_each_row(tile.rows, [&](int64_t row) {
+      const int64_t offset = row * tile.pitch + i;
+      const auto d = load<lanes()>(grad_out + offset);
+      sum += d * load<lanes()>(frames + offset);
+      store<lanes()>(grad_frames + offset, d * gate);
+    });
+    store<lanes()>(grad_logits + i, gate * (1 - gate) * sum);
+  });
 }
 
 // Writes grad_frames for one plane and returns its sum of d * frames.
@@ -140,7 +184,14 @@ void gate_backward(const GateBackwardArguments<T>& a, int64_t begin, int64_t end
     return;
   }
   const Tiling tiling(a.view);
-  for (int64_t unit = begin; unit < end; ++unit) gate_backward_tile(a, Tile(a.view, tiling, unit));
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const Tile tile(a.view, tiling, unit);
+    if (tile.rows_are_adjacent()) {
+      gate_backward_adjacent_rows(a, tile);
+    } else {
+      gate_backward_distant_rows(a, tile);
+    }
+  }
 }
 
 }  // namespace

@@ -24,15 +24,17 @@ inline void add_rows(Accumulate<T>* sums, const T* rows, int64_t pitch, int64_t 
   });
 }
 
+// Rows that are read together, so that sums in memory are loaded and stored once for all of them.
+constexpr int kRowsTogether = 8;
+
 template <typename T>
 inline void mean_of_tile(const MeanArguments<T>& a, const Tile& tile) {
-  constexpr int kRows = 2 * kRowsTogether;
   Accumulate<T> sums[kMaxTileWidth];
   zero_elements(sums, tile.width);
   const T* row = a.frames + tile.offset;
   int64_t r = 0;
-  for (; r + kRows <= tile.rows; r += kRows, row += kRows * tile.pitch)
-    add_rows<kRows>(sums, row, tile.pitch, tile.width);
+  for (; r + kRowsTogether <= tile.rows; r += kRowsTogether, row += kRowsTogether * tile.pitch)
+    add_rows<kRowsTogether>(sums, row, tile.pitch, tile.width);
   for (; r < tile.rows; ++r, row += tile.pitch) add_rows<1>(sums, row, tile.pitch, tile.width);
   add_rows<1>(sums, row, tile.pitch, tile.tail);
   fold_columns(sums, tile.columns, tile.width);

@@ -6,63 +6,67 @@
 namespace stc {
 namespace {
 
-// Rows and channels of one frame.
-struct FramePart {
-  int64_t first_row;
-  int64_t end_row;
-  int64_t first_channel;
-  int64_t end_channel;
-};
-
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Copies channels [first, end) of the part's rows from `step` frames later.
+// Adjacent channels of a row that have one source: `step` elements away, or zero.
+struct Segment {
+  int64_t first;
+  int64_t size;
+  int64_t step;
+  bool is_zero;
+};
+
+// Channels [first, end) from `frames_later` frames later, as far as they lie in [part_first,
+// part_end).
 template <typename T>
-inline void shift_channels(const ShiftArguments<T>& a, int64_t frame, const FramePart& part,
-                           int64_t first, int64_t end, int64_t step) {
-  first = larger(first, part.first_channel);
-  end = smaller(end, part.end_channel);
-  if (first >= end) return;
-  const int64_t source_time = frame % a.num_segments + step;
-  const bool inside = source_time >= 0 && source_time < a.num_segments;
+inline Segment segment_of(const ShiftArguments<T>& a, int64_t frame, int64_t frames_later,
+                          int64_t first, int64_t end, int64_t part_first, int64_t part_end) {
+  const int64_t from = larger(first, part_first);
+  const int64_t to = larger(from, smaller(end, part_end));
+  const int64_t time = frame % a.num_segments + frames_later;
+  return {from * a.inner, (to - from) * a.inner, frames_later * a.rows * a.channels * a.inner,
+          time < 0 || time >= a.num_segments};
+}
+
+// Channels [part_first, part_end) of `rows` rows. The output is written in the order of memory: to
+// go over it once per segment takes twice as long.
+template <typename T>
+inline void shift_rows(const ShiftArguments<T>& a, int64_t frame, int64_t first_row, int64_t rows,
+                       int64_t part_first, int64_t part_end) {
+  const Segment segments[] = {
+      segment_of(a, frame, a.direction, 0, a.fold, part_first, part_end),
+      segment_of(a, frame, -a.direction, a.fold, 2 * a.fold, part_first, part_end),
+      segment_of(a, frame, 0, 2 * a.fold, a.channels, part_first, part_end)};
   const int64_t pitch = a.channels * a.inner;
-  const int64_t size = (end - first) * a.inner;
-  const int64_t offset = (frame * a.rows + part.first_row) * pitch + first * a.inner;
-  const int64_t rows = part.end_row - part.first_row;
+  const int64_t offset = (frame * a.rows + first_row) * pitch;
+  const T* from = a.in + offset;
   T* to = a.out + offset;
-  if (inside) {
-    const T* from = a.in + offset + step * a.rows * pitch;
-    for (int64_t row = 0; row < rows; ++row)
-      copy_elements(to + row * pitch, from + row * pitch, size);
-  } else {
-    for (int64_t row = 0; row < rows; ++row) zero_elements(to + row * pitch, size);
+  for (int64_t row = 0; row < rows; ++row, from += pitch, to += pitch) {
+    for (const Segment& segment : segments) {
+      if (segment.is_zero) {
+        zero_elements(to + segment.first, segment.size);
+      } else {
+        if (segment.step != 0)
+          prefetch_page_ahead(from + segment.first + segment.step, segment.size);
+        copy_elements(to + segment.first, from + segment.first + segment.step, segment.size);
+      }
+    }
   }
 }
 
 template <typename T>
-inline void shift_part(const ShiftArguments<T>& a, int64_t frame, const FramePart& part) {
-  shift_channels(a, frame, part, 0, a.fold, a.direction);
-  shift_channels(a, frame, part, a.fold, 2 * a.fold, -a.direction);
-  shift_channels(a, frame, part, 2 * a.fold, a.channels, 0);
-}
-
-template <typename T>
 void shift_forward(const ShiftArguments<T>& a, int64_t begin, int64_t end) {
-  // The three groups of channels share cache lines: few rows at a time keep them in the first
-  // level.
-  constexpr int64_t kPartBytes = 8192;
-  const int64_t row_bytes = a.channels * a.inner * static_cast<int64_t>(sizeof(T));
-  const int64_t rows_per_part = larger(1, kPartBytes / larger(1, row_bytes));
   const int64_t per_frame = a.units_per_frame();
   for (int64_t unit = begin; unit < end;) {
     const int64_t frame = unit / per_frame;
     const int64_t first = unit % per_frame;
-    const int64_t left = smaller(per_frame - first, end - unit);
-    const int64_t count = a.rows > 1 ? smaller(left, rows_per_part) : left;
-    const FramePart part = a.rows > 1 ? FramePart{first, first + count, 0, a.channels}
-                                      : FramePart{0, 1, first, first + count};
-    shift_part(a, frame, part);
+    const int64_t count = smaller(per_frame - first, end - unit);
+    if (a.rows > 1) {
+      shift_rows(a, frame, first, count, 0, a.channels);
+    } else {
+      shift_rows(a, frame, 0, 1, first, first + count);
+    }
     unit += count;
   }
 }
