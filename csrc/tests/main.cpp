@@ -1,0 +1,42 @@
+// stc_kernel_tests <isa>: tests the kernels that are compiled for one instruction set.
+#include <iostream>
+#include <string>
+
+#include "common/cpu_kernels.h"
+#include "tests/check.h"
+#include "tests/tests.h"
+
+namespace {
+
+constexpr int kUsageError = 2;
+constexpr int kSkipped = 77;
+
+int run_tests(stc::Isa isa) {
+  if (!stc::cpu_supports(isa)) {
+    std::cout << "skipped: this processor does not have " << stc::isa_name(isa) << '\n';
+    return kSkipped;
+  }
+  // Whatever is wrong with kernels that are never picked would not be noticed.
+  CHECK(isa == stc::Isa::baseline || stc::cpu_kernels<float>(isa).mean_forward !=
+                                         stc::cpu_kernels<float>(stc::Isa::baseline).mean_forward,
+        stc::isa_name(isa));
+  stc::test::test_scalar(isa);
+  stc::test::test_shift(isa);
+  stc::test::test_moments(isa);
+  stc::test::test_sigmoid(isa);
+  stc::test::test_gate(isa);
+  std::cout << stc::test::tally.passed << " passed, " << stc::test::tally.failed << " failed\n";
+  return stc::test::tally.failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string names;
+  for (const stc::Isa isa : stc::compiled_isas()) {
+    if (argc == 2 && std::string(argv[1]) == stc::isa_name(isa)) return run_tests(isa);
+    names += (names.empty() ? "" : "|") + std::string(stc::isa_name(isa));
+  }
+  std::cerr << "usage: " << argv[0] << ' ' << names << '\n';
+  return kUsageError;
+}

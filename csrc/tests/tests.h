@@ -1,0 +1,14 @@
+#pragma once
+
+#include "common/isa.h"
+
+namespace stc::test {
+
+// Conversions between float and the 16-bit types.
+void test_scalar(Isa isa);
+void test_shift(Isa isa);
+void test_moments(Isa isa);
+void test_sigmoid(Isa isa);
+void test_gate(Isa isa);
+
+}  // namespace stc::test
