@@ -1,6 +1,6 @@
 """Fused operators with hand-written backward passes for STC, TSM and GST video networks."""
 
-from . import nn
+from . import cost, models, nn
 from .backends import available_backends, use_backend
 from .config import show_config
 from .operators import (
@@ -13,6 +13,8 @@ from .operators import (
 
 __all__ = [
     "available_backends",
+    "cost",
+    "models",
     "nn",
     "show_config",
     "spatial_gate",

@@ -8,8 +8,8 @@ from . import _C
 from .backends import BACKENDS, ENVIRONMENT_VARIABLE, forced_backend, why_not
 
 
-def show_config() -> str:
-    """Return a readable account of the build, the processor's kernels and the backends."""
+def show_config() -> None:
+    """Print how the package was built, what the processor runs, and which backends can run."""
     build = _C.build_info()
     forced = forced_backend()
     lines = [
@@ -28,4 +28,4 @@ def show_config() -> str:
         for device in devices
         for backend in BACKENDS
     ]
-    return "\n".join(lines)
+    print("\n".join(lines))

@@ -18,5 +18,5 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """Print `stc_ops.show_config()`."""
-    print(stc_ops.show_config())
+    """Do what `stc_ops.show_config()` does."""
+    stc_ops.show_config()

