@@ -1,32 +1,35 @@
 """Setuptools' build backend, which asks for torch only where none is installed.
 
-The extension needs torch's headers of any version >= 2.10, and the built library works with every
-such version. Where the environment that pip installs into has one, its headers are used, and an
-isolated build downloads no second torch of several gigabytes.
+The extension needs torch's headers of a version >= 2.10, and the built library works with other
+such versions too. Where the environment that pip installs into has one, its headers are used, and
+an isolated build, which hides that environment, downloads no second torch of several gigabytes.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
+import re
 import sysconfig
+from pathlib import Path
 
 from setuptools.build_meta import *  # noqa: F403
-from setuptools.build_meta import build_editable, build_sdist, build_wheel  # noqa: F401
 
-TORCH = "torch>=2.10"
+MINIMUM_TORCH = (2, 10)
 
 
-def _torch_requirement() -> list[str]:
-    installed = importlib.metadata.distributions(
-        name="torch", path=[sysconfig.get_paths()["purelib"]]
-    )
-    versions = [tuple(map(int, d.version.split(".")[:2])) for d in installed]
-    return [] if any(version >= (2, 10) for version in versions) else [TORCH]
+def torch_directory() -> Path | None:
+    """Return the folder of a torch that is new enough: importable here, or installed beside pip."""
+    for path in ({}, {"path": [sysconfig.get_paths()["platlib"]]}):
+        for torch in importlib.metadata.distributions(name="torch", **path):
+            version = re.match(r"(\d+)\.(\d+)", torch.version)
+            if version and tuple(map(int, version.groups())) >= MINIMUM_TORCH:
+                return Path(torch.locate_file("torch"))
+    return None
 
 
 def get_requires_for_build_wheel(config_settings: dict | None = None) -> list[str]:
-    """Return what a wheel needs beside pyproject.toml's list."""
-    return _torch_requirement()
+    """Return what a wheel needs beside the list in pyproject.toml."""
+    return [] if torch_directory() else ["torch>={}.{}".format(*MINIMUM_TORCH)]
 
 
-def get_requires_for_build_editable(config_settings: dict | None = None) -> list[str]:
-    """Return what an editable install needs beside pyproject.toml's list."""
-    return _torch_requirement()
+get_requires_for_build_editable = get_requires_for_build_wheel

@@ -64,9 +64,10 @@ class Traffic(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """A public operator, the shape of its small tensor, and what its passes move."""
+    """A public operator, its registered backward, and what their passes move."""
 
     run: Callable[..., torch.Tensor]
+    backward: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
     small_shape: Callable[[Setting], tuple[int, ...]]
     takes_small_tensor: bool
     traffic: Callable[[int, int], dict[str, Traffic]]
@@ -85,7 +86,7 @@ class Operator(NamedTuple):
         frames = torch.Size(setting.frames_shape).numel() * dtype.itemsize
         small = torch.Size(self.small_shape(setting)).numel() * accumulation_dtype(dtype).itemsize
         traffic = self.traffic(frames, small)
-        return list(traffic.values()) if mode == "both" else [traffic[mode]]
+        return list(traffic.values()) if mode == "both" else [traffic[mode.split("-")[0]]]
 
 
 def _shift_traffic(frames: int, small: int) -> dict[str, Traffic]:
@@ -111,21 +112,46 @@ def _per_clip(setting: Setting) -> tuple[int, ...]:
     return (setting.clips, *setting.frames_shape[1:])
 
 
+def _format(setting: Setting) -> tuple[torch.dtype, torch.memory_format]:
+    return DTYPES[setting.dtype], MEMORY_FORMATS[setting.memory_format]
+
+
+registered = torch.ops.stc_ops
+
 OPERATORS = {
     "temporal_shift": Operator(
-        lambda s, x: stc_ops.temporal_shift(x, s.num_segments), _per_frame, False, _shift_traffic
+        lambda s, x: stc_ops.temporal_shift(x, s.num_segments),
+        lambda s, grad, x: registered.temporal_shift_backward(grad, s.num_segments, 8),
+        _per_frame,
+        False,
+        _shift_traffic,
     ),
     "spatial_pool": Operator(
-        lambda s, y: stc_ops.spatial_pool(y), _per_frame, False, _pool_traffic
+        lambda s, y: stc_ops.spatial_pool(y),
+        lambda s, grad, y: registered.spatial_pool_backward(grad, *y.shape[2:], *_format(s)),
+        _per_frame,
+        False,
+        _pool_traffic,
     ),
     "temporal_pool": Operator(
-        lambda s, y: stc_ops.temporal_pool(y, s.num_segments), _per_clip, False, _pool_traffic
+        lambda s, y: stc_ops.temporal_pool(y, s.num_segments),
+        lambda s, grad, y: registered.temporal_pool_backward(grad, s.num_segments, *_format(s)),
+        _per_clip,
+        False,
+        _pool_traffic,
     ),
     "temporal_gate": Operator(
-        lambda s, y, logits: stc_ops.temporal_gate(y, logits), _per_frame, True, _gate_traffic
+        lambda s, y, logits: stc_ops.temporal_gate(y, logits),
+        lambda s, grad, y, logits: registered.temporal_gate_backward(grad, y, logits),
+        _per_frame,
+        True,
+        _gate_traffic,
     ),
     "spatial_gate": Operator(
         lambda s, y, logits: stc_ops.spatial_gate(y, logits, s.num_segments),
+        lambda s, grad, y, logits: registered.spatial_gate_backward(
+            grad, y, logits, s.num_segments
+        ),
         _per_clip,
         True,
         _gate_traffic,

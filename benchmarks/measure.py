@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from matrix import DTYPES, Operator, Setting, Traffic
+from matrix import DTYPES, MEMORY_FORMATS, Operator, Setting, Traffic
 
 import stc_ops
 
-MODES = ("forward", "backward", "both")
+# "backward" goes through autograd, as training does; "backward-operator" is the registered backward
+# operator by itself, as "forward" is the forward operator by itself.
+MODES = ("forward", "backward-operator", "backward", "both")
 SECONDS_PER_ROW = 0.3
 MIN_ROUNDS, MAX_ROUNDS = 11, 201
 
@@ -35,56 +37,70 @@ class Backend(NamedTuple):
 
 BACKENDS = {name: Backend(name) for name in stc_ops.available_backends()}
 BACKENDS["compiled-reference"] = Backend("reference", compiled=True)
+ROWS = [
+    (mode, backend)
+    for mode in MODES
+    for backend in BACKENDS
+    if mode != "backward-operator" or BACKENDS[backend].forced != "reference"
+]
+
+
+def forward_of(
+    operator: Operator, setting: Setting, backend: Backend
+) -> Callable[..., torch.Tensor]:
+    """Return the operator as `backend` runs it."""
+
+    def run(*tensors: torch.Tensor) -> torch.Tensor:
+        return operator.run(setting, *tensors)
+
+    if backend.compiled:
+        torch._dynamo.reset()
+        run = torch.compile(run, fullgraph=True)
+
+    def forward(*tensors: torch.Tensor) -> torch.Tensor:
+        with stc_ops.use_backend(backend.forced):
+            return run(*tensors)
+
+    return forward
+
+
+def gradient_like(out: torch.Tensor, setting: Setting) -> torch.Tensor:
+    """Return a fixed random gradient of `out` in the memory format of the frames."""
+    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out)
+    if out.ndim == 4:
+        grad = grad.contiguous(memory_format=MEMORY_FORMATS[setting.memory_format])
+    return grad
 
 
 def workload(
     operator: Operator, setting: Setting, mode: str, backend: Backend, inputs: list[torch.Tensor]
 ) -> Callable[[], list[torch.Tensor]]:
     """Return a function that does one pass of `mode` and returns all it computes."""
-
-    def forward(*tensors: torch.Tensor) -> torch.Tensor:
-        with stc_ops.use_backend(backend.forced):
-            return operator.run(setting, *tensors)
-
-    if backend.compiled:
-        torch._dynamo.reset()
-        with stc_ops.use_backend(backend.forced):
-            forward = torch.compile(lambda *t: operator.run(setting, *t), fullgraph=True)
-
-            def forward_compiled(*tensors: torch.Tensor) -> torch.Tensor:
-                with stc_ops.use_backend(backend.forced):
-                    return compiled(*tensors)
-
-            compiled, forward = forward, forward_compiled
-
+    forward = forward_of(operator, setting, backend)
     if mode == "forward":
 
-        def run() -> list[torch.Tensor]:
+        def run_forward() -> list[torch.Tensor]:
             with torch.no_grad():
                 return [forward(*inputs)]
 
-        return run
+        return run_forward
 
     leaves = [tensor.detach().requires_grad_() for tensor in inputs]
     out = forward(*leaves)
-    generator = torch.Generator().manual_seed(1)
-    grad = (
-        torch.randn(out.shape, generator=generator)
-        .to(out)
-        .contiguous(
-            memory_format=torch.channels_last
-            if out.ndim == 4 and setting.memory_format == "nhwc"
-            else torch.contiguous_format
-        )
-    )
-    if mode == "backward":
-        return lambda: list(torch.autograd.grad(out, leaves, grad, retain_graph=True))
+    grad = gradient_like(out, setting)
+
+    def run_operator() -> list[torch.Tensor]:
+        gradients = operator.backward(setting, grad, *inputs)
+        return list(gradients) if isinstance(gradients, tuple) else [gradients]
+
+    def run_backward() -> list[torch.Tensor]:
+        return list(torch.autograd.grad(out, leaves, grad, retain_graph=True))
 
     def run_both() -> list[torch.Tensor]:
         result = forward(*leaves)
         return [result, *torch.autograd.grad(result, leaves, grad)]
 
-    return run_both
+    return {"backward-operator": run_operator, "backward": run_backward, "both": run_both}[mode]
 
 
 def floor(passes: list[Traffic]) -> Callable[[], None]:
@@ -138,7 +154,7 @@ def measure(benchmark, operator: Operator, setting: Setting, mode: str, backend_
     torch.manual_seed(0)
     inputs = operator.inputs(setting)
     run = workload(operator, setting, mode, BACKENDS[backend_name], inputs)
-    eager = workload(operator, setting, mode, BACKENDS["reference"], inputs)
+    eager = workload(operator, setting, mode.split("-")[0], BACKENDS["reference"], inputs)
     verify(operator, setting, run(), eager())
     if benchmark.disabled:
         benchmark(run)
@@ -159,5 +175,6 @@ def measure(benchmark, operator: Operator, setting: Setting, mode: str, backend_
     benchmark.extra_info.update(
         gb_per_s=sum(traffic.read + traffic.written for traffic in passes) / median / 1e9,
         fraction_of_floor=statistics.median(times["floor"]) / median,
-        times_eager=statistics.median(times["eager"]) / median,
     )
+    if mode in ("forward", "backward", "both"):
+        benchmark.extra_info["times_eager"] = statistics.median(times["eager"]) / median

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from matrix import OPERATORS, settings
-from measure import BACKENDS, MODES, measure
+from measure import ROWS, measure
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "backend"), ROWS)
 @pytest.mark.parametrize("operator", OPERATORS)
 @pytest.mark.parametrize("setting", settings(), ids=str)
 def test_operator(benchmark, operator, mode, setting, backend):

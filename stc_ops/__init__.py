@@ -1,4 +1,12 @@
-"""Fused operators with hand-written backward passes for STC, TSM and GST video networks."""
+"""Operators with hand-written backward passes for STC, TSM and GST video networks."""
+
+from importlib.util import find_spec
+
+if find_spec("stc_ops._C") is None:
+    raise ImportError(
+        f"stc_ops was imported from {__path__[0]}, which has no compiled extension: "
+        "install it with 'pip install .' and run from another folder, or with 'pip install -e .'"
+    )
 
 from . import cost, models, nn
 from .backends import available_backends, use_backend

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -16,7 +17,8 @@ import torch
 BACKENDS = ("reference", "cpu")
 ENVIRONMENT_VARIABLE = "STC_OPS_BACKEND"
 
-_forced: str | None = None
+_environment_choice: str | None = None
+_this_thread = threading.local()
 
 
 def why_not(backend: str, device: torch.device | str) -> str | None:
@@ -34,23 +36,22 @@ def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def use_backend(backend: str) -> Iterator[None]:
-    """Force `backend` for every operator called inside, in the whole process.
+    """Force `backend` for every operator that this thread calls inside.
 
     Raises:
         ValueError: if there is no backend of that name.
     """
-    global _forced
-    previous = _forced
-    _forced = _checked(backend, "use_backend: backend")
+    previous = getattr(_this_thread, "choice", None)
+    _this_thread.choice = _checked(backend, "use_backend: backend")
     try:
         yield
     finally:
-        _forced = previous
+        _this_thread.choice = previous
 
 
 def forced_backend() -> str | None:
-    """Return the backend that is forced at this moment, or None for the automatic choice."""
-    return _forced
+    """Return the backend that is forced in this thread, or None for the automatic choice."""
+    return getattr(_this_thread, "choice", None) or _environment_choice
 
 
 def select_backend(operator: str, device: torch.device) -> str:
@@ -59,11 +60,12 @@ def select_backend(operator: str, device: torch.device) -> str:
     Raises:
         RuntimeError: if the forced backend cannot run there; the message says why.
     """
-    if _forced is None:
+    forced = forced_backend()
+    if forced is None:
         return "cpu" if device.type == "cpu" else "reference"
-    if (reason := why_not(_forced, device)) is not None:
-        raise RuntimeError(f"{operator}: backend '{_forced}' was asked for, but {reason}")
-    return _forced
+    if (reason := why_not(forced, device)) is not None:
+        raise RuntimeError(f"{operator}: backend '{forced}' was asked for, but {reason}")
+    return forced
 
 
 def _checked(backend: str, argument: str) -> str:
@@ -73,4 +75,4 @@ def _checked(backend: str, argument: str) -> str:
 
 
 if os.environ.get(ENVIRONMENT_VARIABLE):
-    _forced = _checked(os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE)
+    _environment_choice = _checked(os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE)

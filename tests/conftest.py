@@ -7,7 +7,8 @@ import stc_ops
 @pytest.fixture(params=stc_ops.backends.BACKENDS)
 def backend(request):
     """Run the test on every backend; one that cannot run here is a counted skip that says why."""
-    if (reason := stc_ops.backends.why_not(request.param, "cpu")) is not None:
+    device = torch.get_default_device()
+    if (reason := stc_ops.backends.why_not(request.param, device)) is not None:
         pytest.skip(f"backend {request.param}: {reason}")
     with stc_ops.use_backend(request.param):
         yield request.param

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,6 +45,40 @@ def test_context_manager_forces_and_restores():
             assert backends.select_backend("spatial_pool", CPU) == "cpu"
         assert backends.select_backend("spatial_pool", CPU) == "reference"
     assert backends.forced_backend() is None
+
+
+def test_context_manager_forces_its_own_thread_only():
+    entered, leave = threading.Event(), threading.Event()
+
+    def force_the_reference():
+        with stc_ops.use_backend("reference"):
+            entered.set()
+            leave.wait(timeout=60)
+
+    thread = threading.Thread(target=force_the_reference)
+    thread.start()
+    assert entered.wait(timeout=60)
+    with stc_ops.use_backend("cpu"):
+        leave.set()
+        thread.join()
+        assert backends.forced_backend() == "cpu"
+    assert backends.forced_backend() is None
+
+
+def test_compiled_code_is_compiled_anew_when_the_backend_changes():
+    torch._dynamo.reset()
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append(graph.code)
+        return graph
+
+    compiled = torch.compile(stc_ops.spatial_pool, fullgraph=True, backend=keep)
+    y = torch.randn(4, 3, 2, 2)
+    for backend in ("reference", "cpu", "reference"):
+        with stc_ops.use_backend(backend):
+            compiled(y)
+    assert ["stc_ops" in graph for graph in graphs] == [False, True]
 
 
 def test_context_manager_restores_after_an_error():
@@ -126,3 +163,15 @@ def test_import_needs_neither_video_nor_figures(tmp_path):
     code = "import sys, stc_ops; print({'av', 'matplotlib', 'rich'} & set(sys.modules))"
     result = run_python(code, tmp_path)
     assert result.stdout.strip() == "set()", result.stderr
+
+
+def test_source_tree_without_the_extension_says_what_to_do(tmp_path):
+    source = Path(stc_ops.__file__).parent
+    shutil.copytree(source, tmp_path / "stc_ops", ignore=shutil.ignore_patterns("_C*"))
+    result = run_python("import stc_ops", tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"ImportError: stc_ops was imported from {tmp_path / 'stc_ops'}, which has no compiled "
+        "extension: install it with 'pip install .' and run from another folder, or with "
+        "'pip install -e .'"
+    )

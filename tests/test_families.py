@@ -86,3 +86,16 @@ def test_sigmoid_is_accurate_for_every_size_of_logit(backend):
 def test_sums_of_half_precision_are_kept_in_float32(backend):
     y = torch.full((1, 1, 300, 300), 0.1, dtype=torch.float16)
     torch.testing.assert_close(stc_ops.spatial_pool(y), y[:, :, 0, 0].float(), rtol=1e-5, atol=0)
+
+
+@every_format
+@pytest.mark.parametrize(("channels", "size"), [(2, 512), (64, 56), (256, 112)])
+def test_long_sums_keep_their_digits(backend, memory_format, channels, size):
+    shape = (1, channels, size, size)
+    y = torch.full(shape, 0.1).contiguous(memory_format=memory_format)
+    logits = torch.zeros(1, channels, requires_grad=True)
+    torch.testing.assert_close(stc_ops.spatial_pool(y), y[:, :, 0, 0], rtol=4e-6, atol=0)
+    gradient = torch.full(shape, 0.1).contiguous(memory_format=memory_format)
+    (grad_logits,) = torch.autograd.grad(stc_ops.temporal_gate(y, logits), logits, gradient)
+    exact = torch.full((1, channels), 0.25 * size**2 * y[0, 0, 0, 0].double() ** 2)
+    torch.testing.assert_close(grad_logits.double(), exact.double(), rtol=4e-6, atol=0)

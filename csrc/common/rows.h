@@ -1,4 +1,5 @@
-// Sums over rows and runs of elements: fixed trees, the same whatever thread does them.
+// Sums over rows and runs of elements: fixed trees, the same whatever thread does them. Long sums
+// are kept in two levels, so that rounding errors grow with the length of one level only.
 #pragma once
 
 #include "common/vector.h"
@@ -6,6 +7,18 @@
 
 namespace stc {
 namespace {
+
+// Terms that the first level of a sum takes up before it is added to the second.
+constexpr int64_t kTermsPerBlock = 64;
+
+// totals[i] += sums[i], and sums[i] = 0
+template <typename E>
+inline void flush_sums(E* totals, E* sums, int64_t size) {
+  for_each_vector<kLanes<E>>(size, [&](auto lanes, int64_t i) {
+    store<lanes()>(totals + i, load<lanes()>(totals + i) + load<lanes()>(sums + i));
+    store<lanes()>(sums + i, Vector<E, lanes()>{});
+  });
+}
 
 // to[i] = to[i % columns] for i in [columns, width)
 template <typename E>

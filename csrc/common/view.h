@@ -15,8 +15,11 @@ struct View {
   int64_t reduced;
   int64_t inner;
 
-  int64_t size() const { return outer * reduced * inner; }
+  [[gnu::always_inline]] int64_t size() const { return outer * reduced * inner; }
 };
+
+// Compiled for several instruction sets, of which none may leak into another: internal linkage.
+namespace {
 
 // Elements of the widest row that a kernel keeps sums or gates for on its stack.
 constexpr int64_t kMaxTileWidth = 4096;
@@ -79,4 +82,5 @@ struct Tile {
   bool rows_are_adjacent() const { return pitch == width; }
 };
 
+}  // namespace
 }  // namespace stc

@@ -115,15 +115,20 @@ template <typename T>
 inline void gate_backward_adjacent_rows(const GateBackwardArguments<T>& a, const Tile& tile) {
   Accumulate<T> gate[kMaxTileWidth];
   Accumulate<T> sums[kMaxTileWidth];
+  Accumulate<T> totals[kMaxTileWidth];
   sigmoid_of(gate, a.logits + tile.small_offset, tile.columns);
   repeat_columns(gate, tile.columns, tile.width);
   zero_elements(sums, tile.width);
+  zero_elements(totals, tile.width);
   int64_t offset = tile.offset;
-  for (int64_t r = 0; r < tile.rows; ++r, offset += tile.pitch)
+  for (int64_t r = 0; r < tile.rows; ++r, offset += tile.pitch) {
+    if (r % kTermsPerBlock == 0) flush_sums(totals, sums, tile.width);
     gate_backward_row(a, offset, tile.width, gate, sums);
+  }
   gate_backward_row(a, offset, tile.tail, gate, sums);
-  fold_columns(sums, tile.columns, tile.width);
-  finish_grad_logits(a.grad_logits + tile.small_offset, gate, sums, tile.columns);
+  flush_sums(totals, sums, tile.width);
+  fold_columns(totals, tile.columns, tile.width);
+  finish_grad_logits(a.grad_logits + tile.small_offset, gate, totals, tile.columns);
 }
 
 template <typename T>
@@ -146,14 +151,14 @@ inline void gate_backward_distant_rows(const GateBackwardArguments<T>& a, const 
   });
 }
 
-// Writes grad_frames for one plane and returns its sum of d * frames.
+// Writes grad_frames for a part of one plane and returns its sum of d * frames.
 template <typename T>
-inline Accumulate<T> gate_backward_plane(const GateBackwardArguments<T>& a, int64_t offset,
-                                         Accumulate<T> gate) {
+inline Accumulate<T> gate_backward_run(const GateBackwardArguments<T>& a, int64_t offset,
+                                       int64_t size, Accumulate<T> gate) {
   constexpr int kCount = kLanes<T>;
   Vector<Accumulate<T>, kCount> sums{};
   Accumulate<T> rest = 0;
-  for_each_vector<kCount>(a.view.reduced, [&](auto lanes, int64_t i) {
+  for_each_vector<kCount>(size, [&](auto lanes, int64_t i) {
     const auto d = load<lanes()>(a.grad_out + offset + i);
     const auto product = d * load<lanes()>(a.frames + offset + i);
     store<lanes()>(a.grad_frames + offset + i, d * gate);
@@ -164,6 +169,17 @@ inline Accumulate<T> gate_backward_plane(const GateBackwardArguments<T>& a, int6
     }
   });
   return sum_of_lanes<kCount, Accumulate<T>>(sums) + rest;
+}
+
+template <typename T>
+inline Accumulate<T> gate_backward_plane(const GateBackwardArguments<T>& a, int64_t offset,
+                                         Accumulate<T> gate) {
+  constexpr int64_t kBlock = kTermsPerBlock * kLanes<T>;
+  const int64_t size = a.view.reduced;
+  Accumulate<T> total = 0;
+  for (int64_t i = 0; i < size; i += kBlock)
+    total += gate_backward_run(a, offset + i, size - i < kBlock ? size - i : kBlock, gate);
+  return total;
 }
 
 template <typename T>

@@ -29,22 +29,28 @@ constexpr int kRowsTogether = 8;
 
 template <typename T>
 inline void mean_of_tile(const MeanArguments<T>& a, const Tile& tile) {
+  constexpr int64_t kBlock = kRowsTogether * kTermsPerBlock;
   Accumulate<T> sums[kMaxTileWidth];
+  Accumulate<T> totals[kMaxTileWidth];
   zero_elements(sums, tile.width);
+  zero_elements(totals, tile.width);
   const T* row = a.frames + tile.offset;
   int64_t r = 0;
-  for (; r + kRowsTogether <= tile.rows; r += kRowsTogether, row += kRowsTogether * tile.pitch)
+  for (; r + kRowsTogether <= tile.rows; r += kRowsTogether, row += kRowsTogether * tile.pitch) {
+    if (r % kBlock == 0) flush_sums(totals, sums, tile.width);
     add_rows<kRowsTogether>(sums, row, tile.pitch, tile.width);
+  }
   for (; r < tile.rows; ++r, row += tile.pitch) add_rows<1>(sums, row, tile.pitch, tile.width);
   add_rows<1>(sums, row, tile.pitch, tile.tail);
-  fold_columns(sums, tile.columns, tile.width);
+  flush_sums(totals, sums, tile.width);
+  fold_columns(totals, tile.columns, tile.width);
   Accumulate<T>* mean = a.mean + tile.small_offset;
   const auto scale = 1 / static_cast<Accumulate<T>>(a.view.reduced);
-  for (int64_t i = 0; i < tile.columns; ++i) mean[i] = sums[i] * scale;
+  for (int64_t i = 0; i < tile.columns; ++i) mean[i] = totals[i] * scale;
 }
 
 template <typename T>
-inline Accumulate<T> sum_of_run(const T* run, int64_t size) {
+inline Accumulate<T> sum_of_block(const T* run, int64_t size) {
   constexpr int kCount = kLanes<T>;
   constexpr int kChains = 4;
   Vector<Accumulate<T>, kCount> sums[kChains] = {};
@@ -56,6 +62,15 @@ inline Accumulate<T> sum_of_run(const T* run, int64_t size) {
   Accumulate<T> total =
       sum_of_lanes<kCount, Accumulate<T>>((sums[0] + sums[1]) + (sums[2] + sums[3]));
   for (; i < size; ++i) total += load<1>(run + i)[0];
+  return total;
+}
+
+template <typename T>
+inline Accumulate<T> sum_of_run(const T* run, int64_t size) {
+  constexpr int64_t kBlock = kTermsPerBlock * kLanes<T>;
+  Accumulate<T> total = 0;
+  for (int64_t i = 0; i < size; i += kBlock)
+    total += sum_of_block(run + i, size - i < kBlock ? size - i : kBlock);
   return total;
 }
 

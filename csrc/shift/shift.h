@@ -21,8 +21,8 @@ struct ShiftArguments {
   int64_t direction;
 
   // A unit of work is a channel where there is one row, else a row.
-  int64_t units_per_frame() const { return rows == 1 ? channels : rows; }
-  int64_t units() const { return frames * units_per_frame(); }
+  [[gnu::always_inline]] int64_t units_per_frame() const { return rows == 1 ? channels : rows; }
+  [[gnu::always_inline]] int64_t units() const { return frames * units_per_frame(); }
 };
 
 }  // namespace stc
