@@ -84,6 +84,11 @@ ERRORS = {
         ValueError,
         "temporal_gate: logits must be on cpu, got meta",
     ),
+    "temporal-gate-dtype-on-meta": (
+        lambda: stc_ops.temporal_gate(FRAMES.to("meta"), FRAME_LOGITS.to("meta").bfloat16()),
+        TypeError,
+        "temporal_gate: logits must be float32 for y of float32, got bfloat16",
+    ),
     "spatial-gate-shape": (
         lambda: stc_ops.spatial_gate(FRAMES, FRAMES, 3),
         ValueError,
@@ -94,6 +99,11 @@ ERRORS = {
         lambda: stc_ops.spatial_gate(FRAMES.double(), CLIP_LOGITS, 3),
         TypeError,
         "spatial_gate: logits must be float64 for y of float64, got float32",
+    ),
+    "spatial-gate-dtype-on-meta": (
+        lambda: stc_ops.spatial_gate(FRAMES.to("meta"), CLIP_LOGITS.to("meta").double(), 3),
+        TypeError,
+        "spatial_gate: logits must be float32 for y of float32, got float64",
     ),
     "spatial-gate-segments": (
         lambda: stc_ops.spatial_gate(FRAMES, CLIP_LOGITS, -1),

@@ -89,6 +89,24 @@ def test_stc_keeps_the_memory_format(backend, memory_format, variant, size):
     assert out.is_contiguous(memory_format=memory_format)
 
 
+@every_variant
+@pytest.mark.parametrize(
+    ("frames_format", "weights_format"),
+    [
+        (torch.contiguous_format, torch.channels_last),
+        (torch.channels_last, torch.contiguous_format),
+    ],
+    ids=["nchw-frames", "nhwc-frames"],
+)
+def test_stc_keeps_the_memory_format_of_frames_unlike_its_weights(
+    backend, frames_format, weights_format, variant
+):
+    module = STC(16, T, **variant).double().to(memory_format=weights_format)
+    frames = random_frames(memory_format=frames_format)
+    assert module(frames).is_contiguous(memory_format=frames_format)
+    assert_same_with_gradients(module, lambda x: plain_stc(module, x, variant), frames)
+
+
 @every_format
 @every_variant
 def test_stc_of_an_empty_batch(backend, memory_format, variant):

@@ -92,20 +92,50 @@ def test_stc_of_only_temporal_branches_takes_no_kernels():
     assert {f"{block}.conv2.weight" for block in BLOCKS} <= set(result.unused)
 
 
-def test_another_middle_layer_keeps_its_initial_weights():
-    class Middle(nn.Module):
-        def __init__(self, width, num_segments, stride):
-            super().__init__()
-            self.inner = TemporalConv2d(width, width, num_segments, stride)
+def stc_with_spatial_convolution(width, num_segments, stride, **convolution):
+    middle = STC(width, num_segments, stride)
+    channels = middle.spatial.conv.in_channels
+    middle.spatial.conv = nn.Conv2d(channels, channels, stride=stride, **convolution)
+    return middle
 
-        def forward(self, x):
-            return self.inner(x)
 
-    model, source = video_resnet(Middle, 5, **SIZE), image_network()
+OTHER_MIDDLE_LAYERS = {
+    "temporal": lambda width, frames, stride: TemporalConv2d(width, width, frames, stride),
+    "nested": lambda width, frames, stride: nn.Sequential(nn.Conv2d(width, width, 3, stride, 1)),
+    "grouped": lambda width, frames, stride: nn.Conv2d(width, width, 3, stride, 1, groups=2),
+    "depthwise": lambda width, frames, stride: nn.Conv2d(width, width, 3, stride, 1, groups=width),
+    "1x1": lambda width, frames, stride: nn.Conv2d(width, width, 1, stride),
+    "5x5": lambda width, frames, stride: nn.Conv2d(width, width, 5, stride, 2),
+    "transposed": lambda width, frames, stride: nn.ConvTranspose2d(width, width, 3, stride, 1),
+    "3-D": lambda width, frames, stride: nn.Conv3d(width, width, 3, stride, 1),
+    "stc-grouped": partial(stc_with_spatial_convolution, kernel_size=3, padding=1, groups=2),
+    "stc-5x5": partial(stc_with_spatial_convolution, kernel_size=5, padding=2),
+}
+
+
+@pytest.mark.parametrize("middle", OTHER_MIDDLE_LAYERS.values(), ids=OTHER_MIDDLE_LAYERS.keys())
+def test_another_middle_layer_keeps_its_initial_weights(middle):
+    model, source = video_resnet(middle, 5, **SIZE), image_network()
+    initial = copy_of(model)
     result = load_imagenet_weights(model, source)
     assert_entries(model, source, result)
+    assert result.sliced == ()
     assert {f"{block}.conv2.weight" for block in BLOCKS} <= set(result.unused)
-    assert {f"{block}.conv2.inner.weight" for block in BLOCKS} <= set(result.random)
+    inside = {name for name in initial if ".conv2." in name}
+    assert inside <= set(result.random)
+    for name in inside:
+        assert torch.equal(model.state_dict()[name], initial[name])
+
+
+@pytest.mark.parametrize("place", [torch.Tensor.to_sparse, lambda value: value.to("meta")])
+def test_a_value_that_cannot_be_copied_leaves_the_model_as_it_was(place):
+    model, source = stc_network(), dict(image_network())
+    initial = copy_of(model)
+    source["layer4.0.conv3.weight"] = place(source["layer4.0.conv3.weight"])
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        load_imagenet_weights(model, source)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, initial[name])
 
 
 def test_all_of_an_image_network_fits_its_own_kind():

@@ -34,6 +34,12 @@ def load_weights(path: str | os.PathLike[str]) -> Mapping[str, torch.Tensor]:
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()
     ):
         raise CommandError(f"weights '{path}' are not a state_dict of tensors by name")
+    for name, value in weights.items():
+        if value.layout != torch.strided or value.is_nested or value.is_meta:
+            raise CommandError(
+                f"weights '{path}' must hold strided tensors with values, got {_kind(value)} "
+                f"for '{name}'"
+            )
     return weights
 
 
@@ -41,12 +47,17 @@ def num_classes_of(weights: Mapping[str, torch.Tensor], path: str | os.PathLike[
     """Return the number of classes that the classifier in `weights` tells apart.
 
     Raises:
-        CommandError: if `weights` have no classifier.
+        CommandError: if `weights` have no classifier, or one of no classes.
     """
     classifier = weights.get("fc.weight")
     if classifier is None or classifier.dim() != 2:
         raise CommandError(f"weights '{path}' have no matrix 'fc.weight', the classifier's")
-    return classifier.shape[0]
+    if len(classifier) < 1:
+        raise CommandError(
+            f"weights '{path}' must have at least 1 class, the rows of 'fc.weight', "
+            f"got shape {tuple(classifier.shape)}"
+        )
+    return len(classifier)
 
 
 def build_network(num_classes: int, num_segments: int, light: bool) -> nn.Module:
@@ -67,7 +78,7 @@ def set_weights(
     """Copy `weights` into `model`.
 
     Raises:
-        CommandError: if a name or a shape does not match.
+        CommandError: if a name, a shape or a kind of numbers does not match.
     """
     wanted = model.state_dict()
     differences = {
@@ -78,6 +89,11 @@ def set_weights(
             for name in wanted.keys() & weights.keys()
             if wanted[name].shape != weights[name].shape
         ),
+        "not floating-point": sorted(
+            name
+            for name in wanted.keys() & weights.keys()
+            if wanted[name].is_floating_point() and not weights[name].is_floating_point()
+        ),
     }
     found = [
         f"{len(names)} {difference} (such as '{names[0]}')"
@@ -86,4 +102,13 @@ def set_weights(
     ]
     if found:
         raise CommandError(f"weights '{path}' do not fit the network: {', '.join(found)}")
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CommandError(f"weights '{path}' do not fit the network: {error}") from error
+
+
+def _kind(value: torch.Tensor) -> str:
+    if value.is_meta:
+        return "a meta tensor"
+    return "a nested tensor" if value.is_nested else str(value.layout).removeprefix("torch.")

@@ -84,9 +84,11 @@ def run(options: argparse.Namespace) -> None:
         frames = normalize(crops).contiguous(memory_format=torch.channels_last)
         with progress_bar("running") as on_run:
             comparison = compare_with_reference(model, frames, on_run)
-        if figure_file is not None:
-            title = f"{video.name}: gates of the last block of {_network_name(options)}"
-            _draw(figure_file, options.plot, crops, clip, last_gates(model, frames), title)
+        with progress_bar("finishing"):
+            network_cost = cost(model, frames.shape)
+            if figure_file is not None:
+                title = f"{video.name}: gates of the last block of {_network_name(options)}"
+                _draw(figure_file, options.plot, crops, clip, last_gates(model, frames), title)
     print(
         Report(
             video=video,
@@ -94,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
             network=_network_name(options),
             weights_are_random=options.weights is None,
             labels=labels,
-            cost=cost(model, frames.shape),
+            cost=network_cost,
             backend=backend,
             comparison=comparison,
             figure=options.plot,
@@ -157,7 +159,10 @@ def _draw(
 
 
 def _positive_integer(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be an integer, got '{text}'") from error
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
     return number

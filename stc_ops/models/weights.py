@@ -13,6 +13,7 @@ from stc_ops.nn import STC
 from .resnet import Bottleneck, VideoResNet
 
 _CLASSIFIER = ("fc.weight", "fc.bias")
+_KERNEL_SIZE = (3, 3)
 # Checkpoints older than PyTorch 0.4.1 have none.
 _OPTIONAL_SUFFIX = ".num_batches_tracked"
 
@@ -33,14 +34,16 @@ class LoadedWeights(NamedTuple):
     unused: tuple[str, ...]
 
 
+@torch.no_grad()
 def load_imagenet_weights(
     model: VideoResNet, state_dict: Mapping[str, torch.Tensor]
 ) -> LoadedWeights:
     """Initialize `model` from torchvision's ResNet of the same size (paper, section IV-B).
 
-    A 3x3 kernel ``W`` gives S_T's convolution its first filters and channels, ``W[:out, :in]``.
-    Convolutions over time and gate networks keep their random values, and so does the classifier
-    when the numbers of classes differ.
+    A 3x3 kernel ``W`` goes to the dense 3x3 convolution that is the middle layer, or gives S_T's
+    its first filters and channels, ``W[:out, :in]``. Any other middle layer, convolutions over time
+    and gate networks keep their random values, and so does the classifier when the numbers of
+    classes differ.
 
     Args:
         model: a network of :mod:`stc_ops.models`; changed in place, unless an error is raised.
@@ -51,20 +54,23 @@ def load_imagenet_weights(
     """
     _check_entries(_image_shapes(model), state_dict)
     entries = model.state_dict()
-    kernels = _middle_kernels(model)
+    destinations = _middle_kernels(model)
     if state_dict["fc.weight"].shape[0] != model.num_classes:
-        kernels |= dict.fromkeys(_CLASSIFIER)
+        destinations |= dict.fromkeys(_CLASSIFIER)
+    values: dict[str, torch.Tensor] = {}
     loaded, sliced, unused = [], [], []
-    with torch.no_grad():
-        for source, value in state_dict.items():
-            destination = kernels.get(source, source)
-            if destination is None:
-                unused.append(source)
-                continue
-            entry = entries[destination]
-            (loaded if entry.shape == value.shape else sliced).append(destination)
-            entry.copy_(value[tuple(slice(size) for size in entry.shape)])
-    random = entries.keys() - {*loaded, *sliced}
+    for source, value in state_dict.items():
+        destination = destinations.get(source, source)
+        if destination is None:
+            unused.append(source)
+            continue
+        entry = entries[destination]
+        (loaded if entry.shape == value.shape else sliced).append(destination)
+        values[destination] = _part_like(entry, value)
+    # Only now, so that a value that cannot be copied leaves the model as it was.
+    for destination, value in values.items():
+        entries[destination].copy_(value)
+    random = entries.keys() - values.keys()
     return LoadedWeights(
         tuple(loaded),
         tuple(sliced),
@@ -73,9 +79,10 @@ def load_imagenet_weights(
     )
 
 
-def _middle_layers(model: VideoResNet) -> dict[str, nn.Module]:
+def _kernel_shapes(model: VideoResNet) -> dict[str, tuple[int, ...]]:
+    """Return the 3x3 kernels of the image network and their shapes, one for each middle layer."""
     return {
-        f"{name}.conv2": block.conv2
+        f"{name}.conv2.weight": (block.bn2.num_features,) * 2 + _KERNEL_SIZE
         for name, block in model.named_modules()
         if isinstance(block, Bottleneck)
     }
@@ -83,30 +90,48 @@ def _middle_layers(model: VideoResNet) -> dict[str, nn.Module]:
 
 def _middle_kernels(model: VideoResNet) -> dict[str, str | None]:
     """Map each 3x3 kernel of the image network to the model's entry that takes it, or None."""
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     kernels: dict[str, str | None] = {}
-    for name, middle in _middle_layers(model).items():
-        destination = None
-        if isinstance(middle, nn.Conv2d):
-            destination = f"{name}.weight"
+    for name, kernel in _kernel_shapes(model).items():
+        middle, destination = model.get_submodule(name.removesuffix(".weight")), None
+        if _is_dense(middle) and shapes.get(name) == kernel:
+            destination = name
         elif isinstance(middle, STC) and middle.spatial is not None:
-            destination = f"{name}.spatial.conv.weight"
-        kernels[f"{name}.weight"] = destination
+            part = f"{name.removesuffix('weight')}spatial.conv.weight"
+            if _is_dense(middle.spatial.conv) and _is_part(shapes.get(part), kernel):
+                destination = part
+        kernels[name] = destination
     return kernels
+
+
+def _is_dense(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.groups == 1
+
+
+def _is_part(shape: tuple[int, ...] | None, kernel: tuple[int, ...]) -> bool:
+    """Tell whether `shape` is that of some of the filters and channels of `kernel`."""
+    return (
+        shape is not None
+        and shape[2:] == kernel[2:]
+        and all(size <= whole for size, whole in zip(shape, kernel, strict=True))
+    )
+
+
+def _part_like(entry: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return the first values along every axis of `value`, in the type and place of `entry`."""
+    return torch.empty_like(entry).copy_(value[tuple(slice(size) for size in entry.shape)])
 
 
 def _image_shapes(model: VideoResNet) -> dict[str, tuple[int, ...]]:
     """Return the state dict entries and shapes of the image network that `model` is made from."""
-    middle_layers = tuple(f"{name}." for name in _middle_layers(model))
+    kernels = _kernel_shapes(model)
+    middle_layers = tuple(name.removesuffix("weight") for name in kernels)
     shapes = {
         name: tuple(value.shape)
         for name, value in model.state_dict().items()
         if not name.startswith(middle_layers)
     }
-    for name, block in model.named_modules():
-        if isinstance(block, Bottleneck):
-            width = block.bn2.num_features
-            shapes[f"{name}.conv2.weight"] = (width, width, 3, 3)
-    return shapes
+    return shapes | kernels
 
 
 def _check_entries(

@@ -7,7 +7,7 @@ from torch import nn
 
 from stc_ops.operators.checks import check_integer
 
-from .memory_format import dense
+from .memory_format import dense, format_of_strides
 from .refinement import SpatialRefinement, TemporalRefinement
 from .shift import TemporalShift
 from .temporal_conv import TemporalConv2d
@@ -63,7 +63,8 @@ class SpatialBranch(nn.Module):
 
         ``x`` may be a channel slice; the result has its memory format.
         """
-        return self.refine(self.conv(self.shift(dense(x))))
+        y = self.conv(self.shift(dense(x)))
+        return self.refine(y.contiguous(memory_format=format_of_strides(x)))
 
 
 class TemporalBranch(nn.Module):

@@ -110,14 +110,17 @@ class STC(nn.Module):
             raise ValueError(
                 f"STC: x must have {self.channels} channels, got shape {tuple(x.shape)}"
             )
+        # A convolution's result is channels_last where its weight is, and cat takes a branch of one
+        # channel for contiguous, whatever the other one is.
+        return self._branches(x).contiguous(memory_format=format_of_strides(x))
+
+    def _branches(self, x: torch.Tensor) -> torch.Tensor:
         if self.temporal is None:
             return self.spatial(x)
         if self.spatial is None:
             return self.temporal(x)
         spatial_x, temporal_x = x.split(self.branch_inputs, dim=1)
-        z = torch.cat((self.spatial(spatial_x), self.temporal(temporal_x)), dim=1)
-        # cat takes a branch of one channel for contiguous, whatever the other one is.
-        return z.contiguous(memory_format=format_of_strides(x))
+        return torch.cat((self.spatial(spatial_x), self.temporal(temporal_x)), dim=1)
 
 
 def _spatial_channels(channels: int, alpha: Fraction | float) -> int:

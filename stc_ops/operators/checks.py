@@ -74,12 +74,17 @@ def checked_logits(
     expected = accumulation_dtype(frames.dtype)
     if logits.dtype == expected:
         return logits
-    if torch.is_autocast_enabled(frames.device.type):
+    if _is_autocast_enabled(frames.device.type):
         return logits.to(expected)
     raise TypeError(
         f"{operator}: logits must be {_name(expected)} for y of {_name(frames.dtype)}, "
         f"got {_name(logits.dtype)}"
     )
+
+
+def _is_autocast_enabled(device_type: str) -> bool:
+    # Of a device that has no autocast, such as meta, the second question is an error.
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def _name(dtype: torch.dtype | torch.layout) -> str:

@@ -83,12 +83,21 @@ class TestProcess:
 
 class TestProgress:
     def test_bar_on_a_terminal(self, monkeypatch, capsys):
+        pytest.importorskip("rich")
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         with progress_bar("decoding") as advance:
             advance(3, 5)
         out, err = capsys.readouterr()
         assert out == ""
         assert "decoding" in err
+
+    def test_silent_without_rich(self, monkeypatch, capsys):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        for name in ("rich", "rich.console", "rich.progress"):
+            monkeypatch.setitem(sys.modules, name, None)
+        with progress_bar("decoding") as advance:
+            advance(3, 5)
+        assert capsys.readouterr() == ("", "")
 
     def test_silent_elsewhere(self, capsys):
         with progress_bar("decoding") as advance:

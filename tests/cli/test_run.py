@@ -1,11 +1,13 @@
 """What `stc-ops run` prints."""
 
+import contextlib
 import re
 
 import pytest
 import torch
 from command_line import REPORT_NAMES, report, run_command
 
+from stc_ops.cli import run
 from stc_ops.cli.gates import last_gates
 from stc_ops.cli.main import main
 from stc_ops.cli.network import build_network
@@ -72,6 +74,38 @@ class TestFullRun:
 
 
 class TestRun:
+    def test_all_work_after_the_decoder_shows_progress(self, clip, tmp_path, monkeypatch):
+        pytest.importorskip("matplotlib")
+        shown, bars_at_work = [], {}
+
+        @contextlib.contextmanager
+        def progress_bar(description):
+            shown.append(description)
+            yield lambda done, total: None
+            shown.append(None)
+
+        def watch(name):
+            work = getattr(run, name)
+
+            def watched(*arguments):
+                bars_at_work[name] = shown[-1]
+                return work(*arguments)
+
+            monkeypatch.setattr(run, name, watched)
+
+        monkeypatch.setattr(run, "progress_bar", progress_bar)
+        for name in ("read_clip", "compare_with_reference", "cost", "last_gates", "_draw"):
+            watch(name)
+        figure = str(tmp_path / "gates.png")
+        assert main(["run", str(clip), "--num-segments", "2", "--plot", figure]) == 0
+        assert bars_at_work == {
+            "read_clip": "decoding",
+            "compare_with_reference": "running",
+            "cost": "finishing",
+            "last_gates": "finishing",
+            "_draw": "finishing",
+        }
+
     def test_weights_and_labels(self, clip, weights, tmp_path, capsys):
         labels = tmp_path / "labels.txt"
         labels.write_text("".join(f"Doing {number}\n" for number in range(7)), encoding="utf-8")

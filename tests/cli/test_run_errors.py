@@ -6,6 +6,9 @@ import pytest
 import torch
 from command_line import error_line
 
+from stc_ops.cli.errors import CommandError
+from stc_ops.cli.network import build_network, set_weights
+
 
 class TestErrors:
     def test_missing_video(self, tmp_path, capsys):
@@ -48,6 +51,14 @@ class TestErrors:
             (
                 ["run", "--num-segments", "0"],
                 "argument --num-segments: must be at least 1, got 0 (see stc-ops run --help)",
+            ),
+            *(
+                (
+                    ["run", "--num-segments", text],
+                    f"argument --num-segments: must be an integer, got '{text}' "
+                    "(see stc-ops run --help)",
+                )
+                for text in ("abc", "2.5", "")
             ),
             (
                 ["run", "a.mp4", "b.mp4"],
@@ -112,6 +123,60 @@ class TestWeightErrors:
         assert self.error(capsys, clip, path) == (
             f"stc-ops: error: weights '{path}' have no matrix 'fc.weight', the classifier's"
         )
+
+    def test_no_classes(self, clip, tmp_path, capsys):
+        path = tmp_path / "other.pt"
+        torch.save({"fc.weight": torch.zeros(0, 2048)}, path)
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' must have at least 1 class, the rows of "
+            "'fc.weight', got shape (0, 2048)"
+        )
+
+    @pytest.mark.parametrize("name", ["fc.weight", "conv1.weight"])
+    @pytest.mark.parametrize(
+        ("convert", "got"),
+        [
+            (lambda value: value.to("meta"), "a meta tensor"),
+            (lambda value: value.to_sparse(), "sparse_coo"),
+            (lambda value: value.flatten(1).to_sparse_csr(), "sparse_csr"),
+            (lambda value: torch.nested.nested_tensor(list(value)), "a nested tensor"),
+        ],
+        ids=["meta", "coo", "csr", "nested"],
+    )
+    @pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:The PyTorch API of nested")
+    def test_of_another_layout(self, clip, weights, tmp_path, capsys, name, convert, got):
+        path = self.with_entry(weights, tmp_path, name, convert)
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' must hold strided tensors with values, "
+            f"got {got} for '{name}'"
+        )
+
+    @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+    def test_of_another_kind_of_numbers(self, clip, weights, tmp_path, capsys, dtype):
+        path = self.with_entry(weights, tmp_path, "conv1.weight", lambda value: value.to(dtype))
+        assert self.error(capsys, clip, path) == (
+            f"stc-ops: error: weights '{path}' do not fit the network: "
+            "1 not floating-point (such as 'conv1.weight')"
+        )
+
+    def test_that_cannot_be_copied(self):
+        # No such numbers are known that torch.load allows in a file, and PyTorch may add some.
+        model = build_network(7, 2, light=False)
+        weights = model.state_dict()
+        packed = weights["conv1.weight"].to(torch.uint8).view(torch.float4_e2m1fn_x2)
+        with pytest.raises(CommandError) as caught:
+            set_weights(model, {**weights, "conv1.weight": packed}, "four.pt")
+        assert str(caught.value).startswith(
+            "weights 'four.pt' do not fit the network: "
+            "Error(s) in loading state_dict for VideoResNet:"
+        )
+
+    def with_entry(self, weights, tmp_path, name, convert):
+        """Return the path of `weights` in which one entry is converted."""
+        state = torch.load(weights, weights_only=True)
+        state[name] = convert(state[name])
+        torch.save(state, tmp_path / "other.pt")
+        return tmp_path / "other.pt"
 
     def test_of_another_network(self, clip, weights, tmp_path, capsys):
         state = torch.load(weights, weights_only=True)
