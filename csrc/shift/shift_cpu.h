@@ -47,8 +47,7 @@ inline void shift_rows(const ShiftArguments<T>& a, int64_t frame, int64_t first_
       if (segment.is_zero) {
         zero_elements(to + segment.first, segment.size);
       } else {
-        if (segment.step != 0)
-          prefetch_page_ahead(from + segment.first + segment.step, segment.size);
+        prefetch_page_ahead(from + segment.first + segment.step, segment.size);
         copy_elements(to + segment.first, from + segment.first + segment.step, segment.size);
       }
     }
