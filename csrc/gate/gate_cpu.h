@@ -119,16 +119,16 @@ inline void gate_backward_adjacent_rows(const GateBackwardArguments<T>& a, const
   sigmoid_of(gate, a.logits + tile.small_offset, tile.columns);
   repeat_columns(gate, tile.columns, tile.width);
   zero_elements(sums, tile.width);
-  zero_elements(totals, tile.width);
+  if (tile.rows > kTermsPerBlock) zero_elements(totals, tile.width);
   int64_t offset = tile.offset;
   for (int64_t r = 0; r < tile.rows; ++r, offset += tile.pitch) {
-    if (r % kTermsPerBlock == 0) flush_sums(totals, sums, tile.width);
+    if (r > 0 && r % kTermsPerBlock == 0) flush_sums(totals, sums, tile.width);
     gate_backward_row(a, offset, tile.width, gate, sums);
   }
   gate_backward_row(a, offset, tile.tail, gate, sums);
-  flush_sums(totals, sums, tile.width);
-  fold_columns(totals, tile.columns, tile.width);
-  finish_grad_logits(a.grad_logits + tile.small_offset, gate, totals, tile.columns);
+  if (tile.rows > kTermsPerBlock) flush_sums(sums, totals, tile.width);
+  fold_columns(sums, tile.columns, tile.width);
+  finish_grad_logits(a.grad_logits + tile.small_offset, gate, sums, tile.columns);
 }
 
 template <typename T>

@@ -33,20 +33,20 @@ inline void mean_of_tile(const MeanArguments<T>& a, const Tile& tile) {
   Accumulate<T> sums[kMaxTileWidth];
   Accumulate<T> totals[kMaxTileWidth];
   zero_elements(sums, tile.width);
-  zero_elements(totals, tile.width);
+  if (tile.rows > kBlock) zero_elements(totals, tile.width);
   const T* row = a.frames + tile.offset;
   int64_t r = 0;
   for (; r + kRowsTogether <= tile.rows; r += kRowsTogether, row += kRowsTogether * tile.pitch) {
-    if (r % kBlock == 0) flush_sums(totals, sums, tile.width);
+    if (r > 0 && r % kBlock == 0) flush_sums(totals, sums, tile.width);
     add_rows<kRowsTogether>(sums, row, tile.pitch, tile.width);
   }
   for (; r < tile.rows; ++r, row += tile.pitch) add_rows<1>(sums, row, tile.pitch, tile.width);
   add_rows<1>(sums, row, tile.pitch, tile.tail);
-  flush_sums(totals, sums, tile.width);
-  fold_columns(totals, tile.columns, tile.width);
+  if (tile.rows > kBlock) flush_sums(sums, totals, tile.width);
+  fold_columns(sums, tile.columns, tile.width);
   Accumulate<T>* mean = a.mean + tile.small_offset;
   const auto scale = 1 / static_cast<Accumulate<T>>(a.view.reduced);
-  for (int64_t i = 0; i < tile.columns; ++i) mean[i] = totals[i] * scale;
+  for (int64_t i = 0; i < tile.columns; ++i) mean[i] = sums[i] * scale;
 }
 
 template <typename T>
