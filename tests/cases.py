@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import pytest
 import torch
 
 import stc_ops
 from stc_ops.operators.checks import accumulation_dtype
 
 MEMORY_FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+every_format = pytest.mark.parametrize(
+    "memory_format", MEMORY_FORMATS.values(), ids=MEMORY_FORMATS.keys()
+)
 
 
 class Clips(NamedTuple):
@@ -101,6 +105,9 @@ OPERATORS = {
         lambda clips: (clips.batch, *clips.frames[1:]),
     ),
 }
+
+
+every_operator = pytest.mark.parametrize("case", OPERATORS.values(), ids=OPERATORS.keys())
 
 
 def run_with_gradients(

@@ -6,14 +6,11 @@ import math
 
 import pytest
 import torch
-from cases import MEMORY_FORMATS, OPERATORS, Clips
+from cases import OPERATORS, Clips, every_format
 
 import stc_ops
 
 CLIPS = Clips(2, 4, 9, 3, 2)
-every_format = pytest.mark.parametrize(
-    "memory_format", MEMORY_FORMATS.values(), ids=MEMORY_FORMATS.keys()
-)
 
 
 def frames_of(memory_format):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import MEMORY_FORMATS, OPERATORS, Clips, assert_all_close, oracle, run_with_gradients
+from cases import (
+    OPERATORS,
+    Clips,
+    assert_all_close,
+    every_format,
+    every_operator,
+    oracle,
+    run_with_gradients,
+)
 
 import stc_ops
 
-every_operator = pytest.mark.parametrize("case", OPERATORS.values(), ids=OPERATORS.keys())
-every_format = pytest.mark.parametrize(
-    "memory_format", MEMORY_FORMATS.values(), ids=MEMORY_FORMATS.keys()
-)
 CLIPS = Clips(2, 4, 16, 5, 3)
 
 

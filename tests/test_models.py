@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import MEMORY_FORMATS
+from cases import every_format
 from torch import nn
 
 import stc_ops
@@ -23,10 +23,6 @@ from stc_ops.nn import STC, TemporalShift
 T = 4
 CLASSES = 5
 SIZE = {"depths": (2, 1, 1, 1), "widths": (16, 16, 16, 32)}
-
-every_format = pytest.mark.parametrize(
-    "memory_format", MEMORY_FORMATS.values(), ids=MEMORY_FORMATS.keys()
-)
 
 
 def convolution(width, num_segments, stride):

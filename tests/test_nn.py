@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import MEMORY_FORMATS
+from cases import every_format
 from plain_layers import (
     T,
     assert_same_with_gradients,
@@ -32,10 +32,6 @@ from stc_ops.nn import (
     TemporalConv2d,
     TemporalRefinement,
     TemporalShift,
-)
-
-every_format = pytest.mark.parametrize(
-    "memory_format", MEMORY_FORMATS.values(), ids=MEMORY_FORMATS.keys()
 )
 
 STC_VARIANTS = {

@@ -13,6 +13,8 @@ from cases import (
     TOLERANCES,
     Clips,
     assert_all_close,
+    every_format,
+    every_operator,
     oracle,
     run_with_gradients,
 )
@@ -21,12 +23,8 @@ from hypothesis import strategies as st
 
 import stc_ops
 
-every_operator = pytest.mark.parametrize("case", OPERATORS.values(), ids=OPERATORS.keys())
 every_shape = pytest.mark.parametrize("clips", SHAPES.values(), ids=SHAPES.keys())
 every_dtype = pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda d: str(d)[6:])
-every_format = pytest.mark.parametrize(
-    "memory_format", MEMORY_FORMATS.values(), ids=MEMORY_FORMATS.keys()
-)
 
 
 def test_uninitialised_memory_is_nan_in_these_tests():

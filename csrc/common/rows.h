@@ -11,6 +11,16 @@ namespace {
 // Terms that the first level of a sum takes up before it is added to the second.
 constexpr int64_t kTermsPerBlock = 64;
 
+// Sum of sum_of_block(first, count) over the blocks of `size` adjacent elements of T.
+template <typename T, typename SumOfBlock>
+inline Accumulate<T> sum_of_blocks(int64_t size, const SumOfBlock& sum_of_block) {
+  constexpr int64_t kBlock = kTermsPerBlock * kLanes<T>;
+  Accumulate<T> total = 0;
+  for (int64_t i = 0; i < size; i += kBlock)
+    total += sum_of_block(i, size - i < kBlock ? size - i : kBlock);
+  return total;
+}
+
 // totals[i] += sums[i], and sums[i] = 0
 template <typename E>
 inline void flush_sums(E* totals, E* sums, int64_t size) {

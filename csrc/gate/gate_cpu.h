@@ -174,12 +174,9 @@ inline Accumulate<T> gate_backward_run(const GateBackwardArguments<T>& a, int64_
 template <typename T>
 inline Accumulate<T> gate_backward_plane(const GateBackwardArguments<T>& a, int64_t offset,
                                          Accumulate<T> gate) {
-  constexpr int64_t kBlock = kTermsPerBlock * kLanes<T>;
-  const int64_t size = a.view.reduced;
-  Accumulate<T> total = 0;
-  for (int64_t i = 0; i < size; i += kBlock)
-    total += gate_backward_run(a, offset + i, size - i < kBlock ? size - i : kBlock, gate);
-  return total;
+  return sum_of_blocks<T>(a.view.reduced, [&](int64_t first, int64_t count) {
+    return gate_backward_run(a, offset + first, count, gate);
+  });
 }
 
 template <typename T>

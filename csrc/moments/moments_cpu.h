@@ -67,11 +67,8 @@ inline Accumulate<T> sum_of_block(const T* run, int64_t size) {
 
 template <typename T>
 inline Accumulate<T> sum_of_run(const T* run, int64_t size) {
-  constexpr int64_t kBlock = kTermsPerBlock * kLanes<T>;
-  Accumulate<T> total = 0;
-  for (int64_t i = 0; i < size; i += kBlock)
-    total += sum_of_block(run + i, size - i < kBlock ? size - i : kBlock);
-  return total;
+  return sum_of_blocks<T>(
+      size, [&](int64_t first, int64_t count) { return sum_of_block(run + first, count); });
 }
 
 template <typename T>
