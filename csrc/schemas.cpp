@@ -20,4 +20,57 @@ STABLE_TORCH_LIBRARY(stc_ops, m) {
   m.def(
       "spatial_gate_backward(Tensor grad, Tensor y, Tensor logits, SymInt num_segments) -> "
       "(Tensor, Tensor)");
+
+  // Steps of the fused operators, which stc_ops/operators puts together. `coefficients` are the
+  // rows (scale, shift, mean, rstd) of C channels, `grad_coefficients` (slope, offset): the
+  // gradient of z is scale * d + slope * z + offset, for d, the gradient of scale * z + shift.
+  m.def("spatial_moments(Tensor y) -> (Tensor, Tensor)");
+  m.def("temporal_moments(Tensor y, SymInt num_segments) -> (Tensor, Tensor)");
+  m.def(
+      "gated_channel_moments(Tensor mean, Tensor m2, Tensor? logits, SymInt group_size) -> "
+      "(Tensor, Tensor)");
+  m.def(
+      "batch_norm_coefficients(Tensor moments, Tensor? weight, Tensor? bias, float eps) -> Tensor");
+  m.def("batch_norm_grad_coefficients(Tensor mean_sums, Tensor coefficients) -> Tensor");
+  m.def(
+      "gated_channel_sums(Tensor sums, Tensor? gate, Tensor? mean, Tensor coefficients, "
+      "SymInt first_channel) -> Tensor");
+  m.def(
+      "gate_gradient(Tensor sums, Tensor gate, Tensor mean, Tensor? m2, Tensor coefficients, "
+      "Tensor grad_coefficients, SymInt first_channel, SymInt group_size) -> Tensor");
+
+  m.def(
+      "shift_split(Tensor u, Tensor coefficients, SymInt num_segments, SymInt spatial_channels, "
+      "SymInt fold, SymInt stride) -> (Tensor, Tensor)");
+  m.def(
+      "shift_split_backward_sums(Tensor grad_spatial, Tensor grad_temporal, Tensor u, "
+      "Tensor coefficients, SymInt num_segments, SymInt spatial_channels, SymInt fold, "
+      "SymInt stride) -> Tensor");
+  m.def(
+      "shift_split_backward(Tensor grad_spatial, Tensor grad_temporal, Tensor u, "
+      "Tensor coefficients, Tensor grad_coefficients, SymInt num_segments, "
+      "SymInt spatial_channels, SymInt fold, SymInt stride) -> Tensor");
+
+  m.def(
+      "refine(Tensor? spatial_y, Tensor? temporal_y, Tensor? frame_gate, Tensor? pixel_gate, "
+      "Tensor coefficients, SymInt num_segments) -> Tensor");
+  m.def(
+      "refine_backward_sums(Tensor grad, Tensor? spatial_y, Tensor? temporal_y, "
+      "Tensor? frame_gate, Tensor? pixel_gate, Tensor? frame_mean, Tensor? pixel_mean, "
+      "Tensor coefficients, SymInt num_segments) -> (Tensor, Tensor)");
+  m.def(
+      "refine_backward(Tensor grad, Tensor? spatial_y, Tensor? temporal_y, Tensor? frame_gate, "
+      "Tensor? pixel_gate, Tensor? grad_frame_mean, Tensor? grad_pixel_mean, "
+      "Tensor coefficients, Tensor grad_coefficients, SymInt num_segments) -> (Tensor, Tensor)");
+
+  m.def(
+      "add_relu(Tensor w, Tensor identity, Tensor coefficients, Tensor? identity_coefficients) -> "
+      "Tensor");
+  m.def(
+      "add_relu_backward_sums(Tensor grad, Tensor out, Tensor w, Tensor? identity, "
+      "Tensor coefficients, Tensor? identity_coefficients) -> Tensor");
+  m.def(
+      "add_relu_backward(Tensor grad, Tensor out, Tensor w, Tensor? identity, "
+      "Tensor coefficients, Tensor? identity_coefficients, Tensor grad_coefficients, "
+      "Tensor? identity_grad_coefficients) -> (Tensor, Tensor)");
 }

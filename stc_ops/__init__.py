@@ -12,6 +12,12 @@ from . import cost, models, nn
 from .backends import available_backends, use_backend
 from .config import show_config
 from .operators import (
+    BatchNorm,
+    bn_add_relu,
+    bn_relu,
+    bn_relu_shift,
+    bn_relu_shift_split,
+    refine_bn_relu,
     spatial_gate,
     spatial_pool,
     temporal_gate,
@@ -20,10 +26,16 @@ from .operators import (
 )
 
 __all__ = [
+    "BatchNorm",
     "available_backends",
+    "bn_add_relu",
+    "bn_relu",
+    "bn_relu_shift",
+    "bn_relu_shift_split",
     "cost",
     "models",
     "nn",
+    "refine_bn_relu",
     "show_config",
     "spatial_gate",
     "spatial_pool",

@@ -1,16 +1,39 @@
 // Compiled once per instruction set, with STC_ISA naming it.
 #include "common/cpu_kernels.h"
 
+#include "batch_norm/batch_norm_cpu.h"
 #include "gate/gate_cpu.h"
-#include "moments/moments_cpu.h"
+#include "moments/second_moments_cpu.h"
+#include "refine/refine_cpu.h"
+#include "residual/residual_cpu.h"
 #include "shift/shift_cpu.h"
+#include "shift/shift_split_cpu.h"
 
 namespace stc {
 namespace {
 
 template <typename T>
 constexpr CpuKernels<T> kKernels = {
-    shift_forward<T>, mean_forward<T>, mean_backward<T>, gate_forward<T>, gate_backward<T>,
+    shift_forward<T>,
+    mean_forward<T>,
+    mean_backward<T>,
+    gate_forward<T>,
+    gate_backward<T>,
+    moments_forward<T>,
+    shift_split_forward<T>,
+    shift_split_backward_sums<T>,
+    shift_split_backward<T>,
+    refine_forward<T>,
+    refine_backward_sums<T>,
+    refine_backward<T>,
+    residual_forward<T>,
+    residual_backward_sums<T>,
+    residual_backward<T>,
+    gated_moments_forward<Accumulate<T>>,
+    merged_moments_forward<Accumulate<T>>,
+    channel_sums_forward<Accumulate<T>>,
+    gate_gradient_forward<Accumulate<T>>,
+    sum_rows_forward<Accumulate<T>>,
 };
 
 }  // namespace

@@ -3,10 +3,14 @@
 // threads.
 #pragma once
 
+#include "batch_norm/batch_norm.h"
 #include "common/isa.h"
 #include "gate/gate.h"
 #include "moments/moments.h"
+#include "refine/refine.h"
+#include "residual/residual.h"
 #include "shift/shift.h"
+#include "shift/shift_split.h"
 
 namespace stc {
 
@@ -20,6 +24,23 @@ struct CpuKernels {
   CpuKernel<MeanBackwardArguments<T>> mean_backward;
   CpuKernel<GateArguments<T>> gate_forward;
   CpuKernel<GateBackwardArguments<T>> gate_backward;
+
+  CpuKernel<MomentsArguments<T>> moments_forward;
+  CpuKernel<ShiftSplitArguments<T>> shift_split_forward;
+  CpuKernel<ShiftSplitBackwardArguments<T>> shift_split_backward_sums;
+  CpuKernel<ShiftSplitBackwardArguments<T>> shift_split_backward;
+  CpuKernel<RefineArguments<T>> refine_forward;
+  CpuKernel<RefineBackwardArguments<T>> refine_backward_sums;
+  CpuKernel<RefineBackwardArguments<T>> refine_backward;
+  CpuKernel<ResidualArguments<T>> residual_forward;
+  CpuKernel<ResidualBackwardArguments<T>> residual_backward_sums;
+  CpuKernel<ResidualBackwardArguments<T>> residual_backward;
+
+  CpuKernel<GatedMomentsArguments<Accumulate<T>>> gated_moments;
+  CpuKernel<MergedMomentsArguments<Accumulate<T>>> merged_moments;
+  CpuKernel<ChannelSumsArguments<Accumulate<T>>> channel_sums;
+  CpuKernel<GateGradientArguments<Accumulate<T>>> gate_gradient;
+  CpuKernel<SumRowsArguments<Accumulate<T>>> sum_rows;
 };
 
 template <typename T, Isa isa>

@@ -13,14 +13,6 @@ bool is_dense(const Tensor& t, MemoryFormat memory_format) {
   return true;
 }
 
-// Contiguous wins where both fit, as for a single channel or a single pixel: the fake kernels do
-// the same.
-MemoryFormat memory_format_of(const Tensor& frames) {
-  const bool channels_last = frames.numel() > 0 && !is_dense(frames, MemoryFormat::Contiguous) &&
-                             is_dense(frames, MemoryFormat::ChannelsLast);
-  return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
-}
-
 const Tensor& checked_frames(const char* operator_name, const char* argument,
                              const Tensor& frames) {
   STD_TORCH_CHECK(frames.dim() == 4, operator_name, ": ", argument,
@@ -35,6 +27,13 @@ Tensor dense(const Tensor& frames, MemoryFormat memory_format) {
 }
 
 }  // namespace
+
+// As for a single channel or a single pixel: the fake kernels do the same.
+MemoryFormat memory_format_of(const Tensor& frames) {
+  const bool channels_last = frames.numel() > 0 && !is_dense(frames, MemoryFormat::Contiguous) &&
+                             is_dense(frames, MemoryFormat::ChannelsLast);
+  return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+}
 
 Frames::Frames(const char* operator_name, const char* argument, const Tensor& frames)
     : Frames(operator_name, argument, frames,
@@ -52,6 +51,11 @@ View Frames::spatial_view() const {
 
 View Frames::temporal_view(int64_t num_segments) const {
   return {count() / num_segments, num_segments, channels() * pixels()};
+}
+
+FrameShape Frames::shape(int64_t num_segments) const {
+  return {count() / num_segments, num_segments,    channels(),
+          tensor_.size(2),        tensor_.size(3), is_channels_last()};
 }
 
 Tensor empty_frames(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,

@@ -7,6 +7,7 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include "common/view.h"
+#include "common/work.h"
 
 namespace stc {
 
@@ -30,11 +31,15 @@ class Frames {
 
   View spatial_view() const;
   View temporal_view(int64_t num_segments) const;
+  FrameShape shape(int64_t num_segments) const;
 
  private:
   Tensor tensor_;
   MemoryFormat memory_format_;
 };
+
+// Contiguous wins where both formats fit.
+MemoryFormat memory_format_of(const Tensor& frames);
 
 Tensor empty_frames(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
                     ScalarType dtype, MemoryFormat memory_format);

@@ -14,6 +14,15 @@ struct MeanArguments {
   Accumulate<T>* mean;
 };
 
+// mean as above, and m2[outer, inner] = sum over r of (frames[outer, r, inner] - mean)^2
+template <typename T>
+struct MomentsArguments {
+  View view;
+  const T* frames;
+  Accumulate<T>* mean;
+  Accumulate<T>* m2;
+};
+
 // grad_frames[outer, r, inner] = grad_mean[outer, inner] / reduced
 template <typename T>
 struct MeanBackwardArguments {

@@ -1,5 +1,7 @@
 #include <torch/csrc/stable/library.h>
 
+#include <tuple>
+
 #include "common/cpu_launch.h"
 
 namespace stc {
@@ -25,6 +27,19 @@ void broadcast_mean(const char* name, const Tensor& grad, const View& view, cons
   });
 }
 
+std::tuple<Tensor, Tensor> moments(const char* name, const Frames& frames, const View& view,
+                                   const Tensor& mean, const Tensor& m2) {
+  STD_TORCH_CHECK(view.size() > 0 || mean.numel() == 0, name, ": y must have a value per mean");
+  dispatch_dtype(name, frames.tensor().scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    const MomentsArguments<T> arguments{view, const_data_of<T>(frames.tensor()),
+                                        data_of<Accumulate<T>>(mean), data_of<Accumulate<T>>(m2)};
+    launch_on_cpu(cpu_kernels<T>(selected_isa()).moments_forward, arguments, view_units(view),
+                  view.size());
+  });
+  return {mean, m2};
+}
+
 Tensor spatial_pool(const Tensor& y) {
   const Frames frames("spatial_pool", "y", y);
   const Tensor out =
@@ -47,6 +62,14 @@ Tensor spatial_pool_backward(const Tensor& grad, int64_t height, int64_t width, 
   return out.tensor();
 }
 
+std::tuple<Tensor, Tensor> spatial_moments(const Tensor& y) {
+  const Frames frames("spatial_moments", "y", y);
+  const auto empty = [&] {
+    return torch::stable::new_empty(y, {y.size(0), y.size(1)}, accumulate_dtype(y.scalar_type()));
+  };
+  return moments("spatial_moments", frames, frames.spatial_view(), empty(), empty());
+}
+
 Tensor temporal_pool(const Tensor& y, int64_t num_segments) {
   const Frames frames("temporal_pool", "y", y);
   check_segments("temporal_pool", y, num_segments);
@@ -54,6 +77,16 @@ Tensor temporal_pool(const Tensor& y, int64_t num_segments) {
                                   accumulate_dtype(y.scalar_type()), frames.memory_format());
   mean("temporal_pool", frames, frames.temporal_view(num_segments), out);
   return out;
+}
+
+std::tuple<Tensor, Tensor> temporal_moments(const Tensor& y, int64_t num_segments) {
+  const Frames frames("temporal_moments", "y", y);
+  check_segments("temporal_moments", y, num_segments);
+  const auto empty = [&] {
+    return empty_frames(y, {y.size(0) / num_segments, y.size(1), y.size(2), y.size(3)},
+                        accumulate_dtype(y.scalar_type()), frames.memory_format());
+  };
+  return moments("temporal_moments", frames, frames.temporal_view(num_segments), empty(), empty());
 }
 
 Tensor temporal_pool_backward(const Tensor& grad, int64_t num_segments, ScalarType dtype,
@@ -78,6 +111,8 @@ Tensor temporal_pool_backward(const Tensor& grad, int64_t num_segments, ScalarTy
 STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
   m.impl("spatial_pool", TORCH_BOX(&stc::spatial_pool));
   m.impl("spatial_pool_backward", TORCH_BOX(&stc::spatial_pool_backward));
+  m.impl("spatial_moments", TORCH_BOX(&stc::spatial_moments));
+  m.impl("temporal_moments", TORCH_BOX(&stc::temporal_moments));
   m.impl("temporal_pool", TORCH_BOX(&stc::temporal_pool));
   m.impl("temporal_pool_backward", TORCH_BOX(&stc::temporal_pool_backward));
 }

@@ -1,0 +1,103 @@
+// Batch norm on what is kept per group of elements (a frame, a pixel of a clip): small tensors. The
+// contract that all devices fulfil.
+#pragma once
+
+#include <cstdint>
+
+#include "common/scalar.h"
+
+namespace stc {
+
+// Values in memory order (outer, channel, inner): inner is 1 where channels are innermost.
+struct GroupShape {
+  int64_t outer;
+  int64_t channels;
+  int64_t inner;
+
+  [[gnu::always_inline]] int64_t size() const { return outer * channels * inner; }
+};
+
+// Moments of z = gate * y from those of y, gate = sigmoid(logits), or 1 where logits are null, for
+// groups of `group_size` elements: mean and m2 of z per channel of each block of groups.
+template <typename E>
+struct GatedMomentsArguments {
+  GroupShape shape;
+  int64_t group_size;
+  const E* mean;
+  const E* m2;
+  const E* logits;
+  E* gate;
+  double* block_mean;
+  double* block_m2;
+};
+
+// mean and (biased) var per channel of the union of all blocks.
+template <typename E>
+struct MergedMomentsArguments {
+  GroupShape shape;
+  int64_t group_size;
+  const double* block_mean;
+  const double* block_m2;
+  E* mean;
+  E* var;
+};
+
+// With sums of d and of d * (y - mean) per group: sum of d, and of d * (gate * y - z_mean), per
+// channel of each block of groups. Where gate is null, `mean` is z_mean already.
+template <typename E>
+struct ChannelSumsArguments {
+  GroupShape shape;
+  const E* sums;
+  const E* products;
+  const E* gate;
+  const E* mean;
+  const E* z_mean;
+  E* block_sums;
+  E* block_products;
+};
+
+// The gradient of the logits, for the gradient scale * d + slope * z + offset of z. A null m2 is
+// not read: slope is zero then.
+template <typename E>
+struct GateGradientArguments {
+  GroupShape shape;
+  int64_t group_size;
+  const E* sums;
+  const E* products;
+  const E* gate;
+  const E* mean;
+  const E* m2;
+  const E* scale;
+  const E* slope;
+  const E* offset;
+  E* grad_logits;
+};
+
+// out[column] = sum over rows of terms[row, column]
+template <typename E>
+struct SumRowsArguments {
+  int64_t rows;
+  int64_t columns;
+  const E* terms;
+  E* out;
+};
+
+// Groups are taken in blocks: of rows of channels, or all of one outer index.
+constexpr int64_t kGroupsPerBlock = 64;
+constexpr int64_t kColumnsPerUnit = 64;
+
+[[gnu::always_inline]] inline int64_t blocks_of(const GroupShape& shape) {
+  if (shape.inner > 1) return shape.outer;
+  return (shape.outer + kGroupsPerBlock - 1) / kGroupsPerBlock;
+}
+
+// A unit is a block of rows, or one channel of one outer index.
+[[gnu::always_inline]] inline int64_t group_units(const GroupShape& shape) {
+  return shape.inner > 1 ? shape.outer * shape.channels : blocks_of(shape);
+}
+
+[[gnu::always_inline]] inline int64_t column_units(int64_t columns) {
+  return (columns + kColumnsPerUnit - 1) / kColumnsPerUnit;
+}
+
+}  // namespace stc

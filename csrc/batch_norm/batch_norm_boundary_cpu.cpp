@@ -1,0 +1,205 @@
+#include <torch/csrc/stable/library.h>
+
+#include <cmath>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "common/cpu_launch.h"
+#include "common/groups.h"
+
+namespace stc {
+namespace {
+
+// (2, C): mean and biased variance per channel.
+template <typename T, typename E = Accumulate<T>>
+Tensor merge_blocks(const GroupShape& shape, int64_t group_size, const Tensor& like,
+                    const std::vector<double>& block_mean, const std::vector<double>& block_m2) {
+  const Tensor moments = torch::stable::new_empty(like, {2, shape.channels});
+  const MergedMomentsArguments<E> arguments{
+      shape,           group_size,          block_mean.data(),
+      block_m2.data(), data_of<E>(moments), data_of<E>(moments) + shape.channels};
+  launch_on_cpu(cpu_kernels<T>(selected_isa()).merged_moments, arguments,
+                column_units(shape.channels), blocks_of(shape) * shape.channels);
+  return moments;
+}
+
+std::tuple<Tensor, Tensor> gated_channel_moments(const Tensor& mean, const Tensor& m2,
+                                                 const std::optional<Tensor>& logits,
+                                                 int64_t group_size) {
+  constexpr const char* kName = "gated_channel_moments";
+  const Groups groups(kName, mean);
+  const Groups m2_groups(kName, "m2", m2, groups);
+  const Tensor gate = logits ? groups.empty_like() : torch::stable::new_empty(mean, {0});
+  const std::optional<Groups> given =
+      logits ? std::optional<Groups>(Groups(kName, "logits", *logits, groups)) : std::nullopt;
+  const GroupShape& shape = groups.shape();
+  STD_TORCH_CHECK(shape.size() > 0 && group_size > 0, kName, ": there must be a value");
+  Tensor moments = torch::stable::new_empty(mean, {0});
+  dispatch_dtype(kName, mean.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    using E = Accumulate<T>;
+    const auto blocks = static_cast<size_t>(blocks_of(shape) * shape.channels);
+    std::vector<double> block_mean(blocks), block_m2(blocks);
+    const GatedMomentsArguments<E> arguments{shape,
+                                             group_size,
+                                             const_data_of<E>(groups.tensor()),
+                                             const_data_of<E>(m2_groups.tensor()),
+                                             given ? const_data_of<E>(given->tensor()) : nullptr,
+                                             data_of<E>(gate),
+                                             block_mean.data(),
+                                             block_m2.data()};
+    launch_on_cpu(cpu_kernels<T>(selected_isa()).gated_moments, arguments, group_units(shape),
+                  shape.size());
+    moments = merge_blocks<T>(shape, group_size, mean, block_mean, block_m2);
+  });
+  return {gate, moments};
+}
+
+double value_or(const std::optional<Tensor>& values, int64_t channel, double otherwise) {
+  if (!values) return otherwise;
+  return values->scalar_type() == ScalarType::Double
+             ? const_data_of<double>(*values)[channel]
+             : static_cast<double>(const_data_of<float>(*values)[channel]);
+}
+
+// body(E), for what is kept in float or double.
+template <typename Body>
+void dispatch_accumulate_dtype(const char* name, ScalarType dtype, const Body& body) {
+  STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double, name,
+                  ": expected float32 or float64");
+  dispatch_dtype(name, dtype, [&](auto element) { body(Accumulate<decltype(element)>{}); });
+}
+
+Tensor batch_norm_coefficients(const Tensor& moments, const std::optional<Tensor>& weight,
+                               const std::optional<Tensor>& bias, double eps) {
+  constexpr const char* kName = "batch_norm_coefficients";
+  STD_TORCH_CHECK(moments.dim() == 2 && moments.size(0) == 2, kName, ": moments must be (2, C)");
+  const int64_t channels = moments.size(1);
+  for (const auto* given : {&weight, &bias})
+    if (*given) check_like(kName, "weight or bias", **given, {channels}, moments.scalar_type());
+  const auto dense = [](const std::optional<Tensor>& values) {
+    return values ? std::optional<Tensor>(torch::stable::contiguous(*values)) : std::nullopt;
+  };
+  const std::optional<Tensor> scales = dense(weight), shifts = dense(bias);
+  const Tensor from = torch::stable::contiguous(moments);
+  const Tensor coefficients = torch::stable::new_empty(moments, {4, channels});
+  dispatch_accumulate_dtype(kName, moments.scalar_type(), [&](auto element) {
+    using E = decltype(element);
+    const E* mean = const_data_of<E>(from);
+    E* out = data_of<E>(coefficients);
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      const double rstd = 1 / std::sqrt(static_cast<double>(mean[channels + channel]) + eps);
+      const double scale = rstd * value_or(scales, channel, 1);
+      out[channel] = static_cast<E>(scale);
+      out[channels + channel] =
+          static_cast<E>(value_or(shifts, channel, 0) - static_cast<double>(mean[channel]) * scale);
+      out[2 * channels + channel] = mean[channel];
+      out[3 * channels + channel] = static_cast<E>(rstd);
+    }
+  });
+  return coefficients;
+}
+
+// The gradient of z is scale * d + slope * z + offset: slope and offset.
+Tensor batch_norm_grad_coefficients(const Tensor& mean_sums, const Tensor& coefficients) {
+  constexpr const char* kName = "batch_norm_grad_coefficients";
+  STD_TORCH_CHECK(coefficients.dim() == 2 && coefficients.size(0) == 4, kName,
+                  ": coefficients must be (4, C)");
+  const int64_t channels = coefficients.size(1);
+  check_like(kName, "mean_sums", mean_sums, {2, channels}, coefficients.scalar_type());
+  const Tensor sums = torch::stable::contiguous(mean_sums);
+  const Tensor from = torch::stable::contiguous(coefficients);
+  const Tensor gradient = torch::stable::new_empty(coefficients, {2, channels});
+  dispatch_accumulate_dtype(kName, coefficients.scalar_type(), [&](auto element) {
+    using E = decltype(element);
+    const E* forward = const_data_of<E>(from);
+    const E* sum = const_data_of<E>(sums);
+    E* out = data_of<E>(gradient);
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      const double scale = forward[channel], mean = forward[2 * channels + channel],
+                   rstd = forward[3 * channels + channel];
+      const double product = rstd * rstd * static_cast<double>(sum[channels + channel]);
+      out[channel] = static_cast<E>(-scale * product);
+      out[channels + channel] = static_cast<E>(scale * (mean * product - sum[channel]));
+    }
+  });
+  return gradient;
+}
+
+Tensor gated_channel_sums(const Tensor& sums, const std::optional<Tensor>& gate,
+                          const std::optional<Tensor>& mean, const Tensor& coefficients,
+                          int64_t first_channel) {
+  constexpr const char* kName = "gated_channel_sums";
+  const GroupSumsOf groups(kName, sums);
+  const GroupShape& shape = groups.shape();
+  check_channels(kName, coefficients, 4, first_channel, shape.channels);
+  STD_TORCH_CHECK(gate.has_value() == mean.has_value(), kName, ": gate and mean come together");
+  std::optional<Groups> gates, means;
+  if (gate) {
+    gates.emplace(kName, "gate", *gate, groups.one());
+    means.emplace(kName, "mean", *mean, groups.one());
+  }
+  const Tensor blocks = torch::stable::new_empty(sums, {blocks_of(shape), 2, shape.channels});
+  const Tensor out = torch::stable::new_empty(sums, {2, shape.channels});
+  dispatch_accumulate_dtype(kName, sums.scalar_type(), [&](auto element) {
+    using E = decltype(element);
+    const int64_t all_channels = coefficients.size(1);
+    const ChannelSumsArguments<E> arguments{
+        shape,
+        groups.sums<E>(),
+        groups.products<E>(),
+        gates ? const_data_of<E>(gates->tensor()) : nullptr,
+        means ? const_data_of<E>(means->tensor()) : nullptr,
+        const_data_of<E>(coefficients) + 2 * all_channels + first_channel,
+        data_of<E>(blocks),
+        data_of<E>(blocks) + shape.channels};
+    launch_on_cpu(cpu_kernels<E>(selected_isa()).channel_sums, arguments, group_units(shape),
+                  2 * shape.size());
+    sum_rows<E>(blocks_of(shape), blocks, out);
+  });
+  return out;
+}
+
+Tensor gate_gradient(const Tensor& sums, const Tensor& gate, const Tensor& mean,
+                     const std::optional<Tensor>& m2, const Tensor& coefficients,
+                     const Tensor& grad_coefficients, int64_t first_channel, int64_t group_size) {
+  constexpr const char* kName = "gate_gradient";
+  const GroupSumsOf groups(kName, sums);
+  const GroupShape& shape = groups.shape();
+  check_channels(kName, coefficients, 4, first_channel, shape.channels);
+  check_channels(kName, grad_coefficients, 2, first_channel, shape.channels);
+  const Groups gates(kName, "gate", gate, groups.one()), means(kName, "mean", mean, groups.one());
+  std::optional<Groups> second;
+  if (m2) second.emplace(kName, "m2", *m2, groups.one());
+  const Tensor grad_logits = groups.one().empty_like();
+  dispatch_accumulate_dtype(kName, sums.scalar_type(), [&](auto element) {
+    using E = decltype(element);
+    const E* gradient = const_data_of<E>(grad_coefficients) + first_channel;
+    const GateGradientArguments<E> arguments{shape,
+                                             group_size,
+                                             groups.sums<E>(),
+                                             groups.products<E>(),
+                                             const_data_of<E>(gates.tensor()),
+                                             const_data_of<E>(means.tensor()),
+                                             second ? const_data_of<E>(second->tensor()) : nullptr,
+                                             const_data_of<E>(coefficients) + first_channel,
+                                             gradient,
+                                             gradient + grad_coefficients.size(1),
+                                             data_of<E>(grad_logits)};
+    launch_on_cpu(cpu_kernels<E>(selected_isa()).gate_gradient, arguments, group_units(shape),
+                  4 * shape.size());
+  });
+  return grad_logits;
+}
+
+}  // namespace
+}  // namespace stc
+
+STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
+  m.impl("gated_channel_moments", TORCH_BOX(&stc::gated_channel_moments));
+  m.impl("batch_norm_coefficients", TORCH_BOX(&stc::batch_norm_coefficients));
+  m.impl("batch_norm_grad_coefficients", TORCH_BOX(&stc::batch_norm_grad_coefficients));
+  m.impl("gated_channel_sums", TORCH_BOX(&stc::gated_channel_sums));
+  m.impl("gate_gradient", TORCH_BOX(&stc::gate_gradient));
+}

@@ -1,0 +1,173 @@
+// Lines of frames under z = relu(gate * scale * y + shift), and backwards. A line is a pixel of
+// channels (NHWC) or a channel of pixels (NCHW), so what belongs to a channel lies along it or is
+// fixed for it, and so does what belongs to a group of elements with one gate.
+#pragma once
+
+#include "common/vector.h"
+
+namespace stc {
+namespace {
+
+// Lines that are taken together where they share their coefficients.
+constexpr int kLinesTogether = 4;
+
+template <int Count>
+using LineCount = std::integral_constant<int, Count>;
+
+template <bool kAlong>
+using Along = std::bool_constant<kAlong>;
+
+// Lines `pitch` elements apart.
+template <typename P>
+struct Lines {
+  P* first;
+  int64_t pitch;
+
+  P* line(int64_t index) const { return first + index * pitch; }
+};
+
+// Of the forward pass: scale and shift of the channels, gate of the groups.
+template <typename E>
+struct AffineValues {
+  const E* scale;
+  const E* shift;
+  const E* gate;
+};
+
+// Of the gradient, grad_y = gate * scale * d + gate^2 * slope * y + gate * offset + share *
+// grad_mean for d, the gradient of what the ReLU let pass.
+template <typename E>
+struct GradientValues {
+  const E* slope;
+  const E* offset;
+  const E* grad_mean;
+  E share;
+};
+
+template <bool kAlong, int Lanes, typename E>
+inline Vector<E, Lanes> value(const E* from, int64_t i) {
+  if constexpr (kAlong) {
+    return load<Lanes>(from + i);
+  } else {
+    return broadcast<Lanes>(*from);
+  }
+}
+
+// Of channels and groups that have no gate and no mean.
+template <typename E>
+constexpr E kOne = 1;
+template <typename E>
+constexpr E kZero = 0;
+
+// NaN stays NaN, as in PyTorch.
+template <typename V>
+inline V relu(V v) {
+  return v < 0 ? V{} : v;
+}
+
+template <typename V>
+inline V where_relu_passes(V v, V grad) {
+  return v <= 0 ? V{} : grad;
+}
+
+template <int Count, bool kChannels, bool kGroups, typename T>
+inline void affine_relu_lines(const Lines<T>& out, const Lines<const T>& y, int64_t size,
+                              const AffineValues<Accumulate<T>>& a) {
+  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
+    constexpr int kCount = lanes();
+    const auto factor = value<kGroups, kCount>(a.gate, i) * value<kChannels, kCount>(a.scale, i);
+    const auto shift = value<kChannels, kCount>(a.shift, i);
+    for (int line = 0; line < Count; ++line)
+      store<kCount>(out.line(line) + i, relu(factor * load<kCount>(y.line(line) + i) + shift));
+  });
+}
+
+// One row of sums: per element along the line, or of the whole of it.
+template <bool kAlong, typename T>
+class LineSum {
+  using E = Accumulate<T>;
+
+ public:
+  explicit LineSum(E* to) : to_(to) {}
+  ~LineSum() {
+    if constexpr (!kAlong) *to_ += sum_of_lanes<kLanes<T>, E>(full_) + rest_;
+  }
+
+  template <int Lanes>
+  void add(int64_t i, Vector<E, Lanes> terms) {
+    if constexpr (kAlong) {
+      store<Lanes>(to_ + i, load<Lanes>(to_ + i) + terms);
+    } else if constexpr (Lanes == kLanes<T>) {
+      full_ += terms;
+    } else {
+      rest_ += sum_of_lanes<Lanes, E>(terms);
+    }
+  }
+
+ private:
+  E* to_;
+  Vector<E, kLanes<T>> full_{};
+  E rest_ = 0;
+};
+
+// sums += d, products += d * (y - centre). The centre spares the digits that a large mean would
+// cost.
+template <int Count, bool kChannels, bool kGroups, typename T>
+inline void add_gradient_sums(const Lines<const T>& grad, const Lines<const T>& y, int64_t size,
+                              const AffineValues<Accumulate<T>>& a, const Accumulate<T>* centre,
+                              Accumulate<T>* sums, Accumulate<T>* products) {
+  constexpr bool kAlong = kChannels || kGroups;
+  LineSum<kAlong, T> line_sum(sums), line_product(products);
+  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
+    constexpr int kCount = lanes();
+    const auto factor = value<kGroups, kCount>(a.gate, i) * value<kChannels, kCount>(a.scale, i);
+    const auto shift = value<kChannels, kCount>(a.shift, i);
+    const auto middle = value<kAlong, kCount>(centre, i);
+    Vector<Accumulate<T>, kCount> sum{}, product{};
+    for (int line = 0; line < Count; ++line) {
+      const auto element = load<kCount>(y.line(line) + i);
+      const auto d = where_relu_passes(factor * element + shift, load<kCount>(grad.line(line) + i));
+      sum += d;
+      product += d * (element - middle);
+    }
+    line_sum.template add<kCount>(i, sum);
+    line_product.template add<kCount>(i, product);
+  });
+}
+
+// Without kWithGrad no gradient arrives at these lines: what remains comes by the statistics.
+template <int Count, bool kChannels, bool kGroups, bool kWithGrad, typename T>
+inline void write_gradient_lines(const Lines<T>& grad_y, const Lines<const T>& grad,
+                                 const Lines<const T>& y, int64_t size,
+                                 const AffineValues<Accumulate<T>>& a,
+                                 const GradientValues<Accumulate<T>>& g) {
+  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
+    constexpr int kCount = lanes();
+    const auto gate = value<kGroups, kCount>(a.gate, i);
+    const auto factor = gate * value<kChannels, kCount>(a.scale, i);
+    const auto shift = value<kChannels, kCount>(a.shift, i);
+    const auto slope = gate * gate * value<kChannels, kCount>(g.slope, i);
+    const auto offset = gate * value<kChannels, kCount>(g.offset, i) +
+                        g.share * value<kGroups, kCount>(g.grad_mean, i);
+    for (int line = 0; line < Count; ++line) {
+      const auto element = load<kCount>(y.line(line) + i);
+      auto result = slope * element + offset;
+      if constexpr (kWithGrad)
+        result +=
+            factor * where_relu_passes(factor * element + shift, load<kCount>(grad.line(line) + i));
+      store<kCount>(grad_y.line(line) + i, result);
+    }
+  });
+}
+
+// body(LineCount, first line) over `lines` lines that share their coefficients.
+template <typename Body>
+inline void for_each_lines(int64_t lines, const Body& body) {
+  int64_t line = 0;
+  for (; line + kLinesTogether <= lines; line += kLinesTogether)
+    body(LineCount<kLinesTogether>{}, line);
+  for (; line < lines; ++line) body(LineCount<1>{}, line);
+}
+
+}  // namespace
+}  // namespace stc

@@ -1,0 +1,42 @@
+// Batch norm, residual sum and ReLU: the contract that all devices fulfil.
+#pragma once
+
+#include "common/scalar.h"
+#include "common/work.h"
+
+namespace stc {
+
+// out = relu(scale * w + shift + identity), or with the identity's own scale and shift per channel
+// where they are not null.
+template <typename T>
+struct ResidualArguments {
+  FrameShape shape;
+  const T* w;
+  const T* identity;
+  const Accumulate<T>* scale;
+  const Accumulate<T>* shift;
+  const Accumulate<T>* identity_scale;
+  const Accumulate<T>* identity_shift;
+  T* out;
+};
+
+// For d = grad_out where out > 0:
+//   sums:   per unit and channel, sum of d, of d * (w - mean) and, where the identity has a scale,
+//           of d * (identity - identity_mean)
+//   grad_w = scale * d + slope * w + offset, grad_identity likewise, or d.
+template <typename T>
+struct ResidualBackwardArguments {
+  ResidualArguments<T> forward;
+  const T* grad_out;
+  const Accumulate<T>* mean;
+  const Accumulate<T>* identity_mean;
+  Accumulate<T>* sums;
+  const Accumulate<T>* slope;
+  const Accumulate<T>* offset;
+  const Accumulate<T>* identity_slope;
+  const Accumulate<T>* identity_offset;
+  T* grad_w;
+  T* grad_identity;
+};
+
+}  // namespace stc

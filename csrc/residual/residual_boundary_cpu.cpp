@@ -1,0 +1,160 @@
+#include <torch/csrc/stable/library.h>
+
+#include <optional>
+#include <tuple>
+
+#include "common/cpu_launch.h"
+#include "common/groups.h"
+
+namespace stc {
+namespace {
+
+using Coefficients = std::optional<Tensor>;
+
+void check_coefficients(const char* name, const Frames& w, const Tensor& coefficients,
+                        const Coefficients& identity_coefficients) {
+  for (const Tensor* given :
+       {&coefficients, identity_coefficients ? &*identity_coefficients : &coefficients}) {
+    check_like(name, "coefficients", *given, {4, w.channels()},
+               accumulate_dtype(w.tensor().scalar_type()));
+    check_channels(name, *given, 4, 0, w.channels());
+  }
+}
+
+template <typename T>
+ResidualArguments<T> arguments_of(const Frames& w, const Frames& identity,
+                                  const Tensor& coefficients,
+                                  const Coefficients& identity_coefficients) {
+  using E = Accumulate<T>;
+  ResidualArguments<T> arguments{};
+  arguments.shape = w.shape(1);
+  arguments.w = const_data_of<T>(w.tensor());
+  arguments.identity = const_data_of<T>(identity.tensor());
+  arguments.scale = const_data_of<E>(coefficients);
+  arguments.shift = arguments.scale + w.channels();
+  if (identity_coefficients) {
+    arguments.identity_scale = const_data_of<E>(*identity_coefficients);
+    arguments.identity_shift = arguments.identity_scale + w.channels();
+  }
+  return arguments;
+}
+
+Frames like_first(const char* name, const char* argument, const Tensor& tensor, const Frames& w) {
+  check_like(name, argument, tensor, w.tensor().sizes(), w.tensor().scalar_type());
+  return Frames(name, argument, tensor, w.memory_format());
+}
+
+Tensor empty_like_frames(const Frames& frames) {
+  const Tensor& like = frames.tensor();
+  return empty_frames(like, like.sizes(), like.scalar_type(), frames.memory_format());
+}
+
+Tensor add_relu(const Tensor& input, const Tensor& addend, const Tensor& coefficients,
+                const Coefficients& identity_coefficients) {
+  constexpr const char* kName = "add_relu";
+  const Frames w(kName, "w", input);
+  const Frames identity = like_first(kName, "identity", addend, w);
+  check_coefficients(kName, w, coefficients, identity_coefficients);
+  const Tensor out = empty_like_frames(w);
+  dispatch_dtype(kName, input.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    auto arguments = arguments_of<T>(w, identity, coefficients, identity_coefficients);
+    arguments.out = data_of<T>(out);
+    launch_on_cpu(cpu_kernels<T>(selected_isa()).residual_forward, arguments,
+                  units_of(arguments.shape), arguments.shape.elements());
+  });
+  return out;
+}
+
+// What the backward pass reads. Without a normalization of its own, the identity is not read.
+struct ResidualInputs {
+  Frames w;
+  Frames identity;
+  Frames out;
+  Frames grad;
+
+  ResidualInputs(const char* name, const Tensor& grad_out, const Tensor& result,
+                 const Tensor& input, const std::optional<Tensor>& addend)
+      : w(name, "w", input),
+        identity(like_first(name, "identity", addend ? *addend : input, w)),
+        out(like_first(name, "out", result, w)),
+        grad(like_first(name, "grad", grad_out, w)) {}
+
+  template <typename T>
+  ResidualBackwardArguments<T> arguments(const Tensor& coefficients,
+                                         const Coefficients& identity_coefficients) const {
+    ResidualBackwardArguments<T> arguments{};
+    arguments.forward = arguments_of<T>(w, identity, coefficients, identity_coefficients);
+    // Only read in the backward pass.
+    arguments.forward.out = const_cast<T*>(const_data_of<T>(out.tensor()));
+    arguments.grad_out = const_data_of<T>(grad.tensor());
+    arguments.mean = arguments.forward.scale + 2 * w.channels();
+    if (identity_coefficients)
+      arguments.identity_mean = arguments.forward.identity_scale + 2 * w.channels();
+    return arguments;
+  }
+};
+
+Tensor add_relu_backward_sums(const Tensor& grad, const Tensor& out, const Tensor& w,
+                              const std::optional<Tensor>& identity, const Tensor& coefficients,
+                              const Coefficients& identity_coefficients) {
+  constexpr const char* kName = "add_relu_backward_sums";
+  const ResidualInputs inputs(kName, grad, out, w, identity);
+  check_coefficients(kName, inputs.w, coefficients, identity_coefficients);
+  const FrameShape shape = inputs.w.shape(1);
+  const int64_t rows = shape.channels_last ? units_of(shape) : shape.clips;
+  const int64_t sets = identity_coefficients ? 3 : 2;
+  const Tensor partial = torch::stable::new_empty(coefficients, {rows, sets, shape.channels});
+  const Tensor sums = torch::stable::new_empty(coefficients, {sets, shape.channels});
+  dispatch_dtype(kName, w.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    auto arguments = inputs.arguments<T>(coefficients, identity_coefficients);
+    arguments.sums = data_of<Accumulate<T>>(partial);
+    launch_on_cpu(cpu_kernels<T>(selected_isa()).residual_backward_sums, arguments, units_of(shape),
+                  shape.elements());
+    sum_rows<Accumulate<T>>(rows, partial, sums);
+  });
+  return sums;
+}
+
+std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const Tensor& out, const Tensor& w,
+                                             const std::optional<Tensor>& identity,
+                                             const Tensor& coefficients,
+                                             const Coefficients& identity_coefficients,
+                                             const Tensor& grad_coefficients,
+                                             const Coefficients& identity_grad_coefficients) {
+  constexpr const char* kName = "add_relu_backward";
+  const ResidualInputs inputs(kName, grad, out, w, identity);
+  check_coefficients(kName, inputs.w, coefficients, identity_coefficients);
+  check_channels(kName, grad_coefficients, 2, 0, inputs.w.channels());
+  STD_TORCH_CHECK(identity_coefficients.has_value() == identity_grad_coefficients.has_value(),
+                  kName, ": identity_coefficients and identity_grad_coefficients come together");
+  if (identity_grad_coefficients)
+    check_channels(kName, *identity_grad_coefficients, 2, 0, inputs.w.channels());
+  const Tensor grad_w = empty_like_frames(inputs.w), grad_identity = empty_like_frames(inputs.w);
+  dispatch_dtype(kName, w.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    using E = Accumulate<T>;
+    auto arguments = inputs.arguments<T>(coefficients, identity_coefficients);
+    arguments.slope = const_data_of<E>(grad_coefficients);
+    arguments.offset = arguments.slope + inputs.w.channels();
+    if (identity_grad_coefficients) {
+      arguments.identity_slope = const_data_of<E>(*identity_grad_coefficients);
+      arguments.identity_offset = arguments.identity_slope + inputs.w.channels();
+    }
+    arguments.grad_w = data_of<T>(grad_w);
+    arguments.grad_identity = data_of<T>(grad_identity);
+    launch_on_cpu(cpu_kernels<T>(selected_isa()).residual_backward, arguments,
+                  units_of(arguments.forward.shape), arguments.forward.shape.elements());
+  });
+  return {grad_w, grad_identity};
+}
+
+}  // namespace
+}  // namespace stc
+
+STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
+  m.impl("add_relu", TORCH_BOX(&stc::add_relu));
+  m.impl("add_relu_backward_sums", TORCH_BOX(&stc::add_relu_backward_sums));
+  m.impl("add_relu_backward", TORCH_BOX(&stc::add_relu_backward));
+}

@@ -1,0 +1,234 @@
+"""Batch normalization as an argument of the fused operators: parameters, statistics, semantics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch.distributed.nn.functional import all_reduce
+
+from . import steps
+from .checks import accumulation_dtype
+
+
+class BatchNorm(NamedTuple):
+    """What a batch normalization of C channels needs, as ``torch.nn.functional.batch_norm`` has it.
+
+    Attributes:
+        weight: gamma, ``(C,)``, or None for ones.
+        bias: beta, ``(C,)``, or None for zeros.
+        running_mean: ``(C,)`` or None; updated in place where `training`.
+        running_var: ``(C,)`` or None; updated in place, by the unbiased variance, where `training`.
+        training: whether to normalize by the statistics of the batch instead of the running ones.
+        momentum: the weight of the batch in the update of the running statistics.
+        eps: added to the variance.
+        process_group: where given, statistics are those of the batches of all its processes.
+    """
+
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
+    running_mean: torch.Tensor | None
+    running_var: torch.Tensor | None
+    training: bool
+    momentum: float = 0.1
+    eps: float = 1e-5
+    process_group: dist.ProcessGroup | None = None
+
+
+def check_batch_norm(
+    operator: str, argument: str, bn: BatchNorm, channels: int, frames: torch.Tensor
+) -> None:
+    """Raise unless `bn` normalizes `channels` channels of what `frames` has the size of."""
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        tensor = getattr(bn, name)
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) != (channels,):
+            raise ValueError(
+                f"{operator}: {argument}.{name} must have shape ({channels},), "
+                f"got {tuple(tensor.shape)}"
+            )
+        if tensor.device != frames.device:
+            raise ValueError(
+                f"{operator}: {argument}.{name} must be on {frames.device}, got {tensor.device}"
+            )
+    if not bn.training and (bn.running_mean is None or bn.running_var is None):
+        raise ValueError(
+            f"{operator}: {argument} must have running statistics unless it is training"
+        )
+    values_per_channel = frames.shape[0] * frames.shape[2] * frames.shape[3]
+    if bn.training and bn.process_group is None and values_per_channel == 1:
+        raise ValueError(
+            f"{operator}: expected more than 1 value per channel when training, "
+            f"got input size {tuple(frames.shape)}"
+        )
+
+
+def batch_norm_reference(x: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
+    """Normalize frames ``x`` in plain PyTorch."""
+    if bn.training and bn.process_group is not None:
+        return _synchronized_reference(x, bn)
+    return F.batch_norm(
+        x,
+        bn.running_mean,
+        bn.running_var,
+        bn.weight,
+        bn.bias,
+        bn.training,
+        bn.momentum,
+        bn.eps,
+    )
+
+
+def _synchronized_reference(x: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
+    values = x.to(accumulation_dtype(x.dtype))
+    count = values.new_tensor(float(x.shape[0] * x.shape[2] * x.shape[3]))
+    dist.all_reduce(count, group=bn.process_group)
+
+    def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
+        return all_reduce(values.sum((0, 2, 3)), group=bn.process_group) / count
+
+    mean = mean_over_processes(values)
+    centred = values - mean[:, None, None]
+    var = mean_over_processes(centred.square())
+    update_running_statistics(bn, mean.detach(), var.detach(), count)
+    out = centred * torch.rsqrt(var + bn.eps)[:, None, None]
+    if bn.weight is not None:
+        out = out * bn.weight[:, None, None]
+    if bn.bias is not None:
+        out = out + bn.bias[:, None, None]
+    return out.to(x.dtype)
+
+
+def update_running_statistics(
+    bn: BatchNorm, mean: torch.Tensor, var: torch.Tensor, count: int | torch.Tensor
+) -> None:
+    """Move the running statistics towards a batch of `count` values and of biased variance."""
+    if bn.running_mean is None or bn.running_var is None:
+        return
+    unbiased = var * (count / (count - 1))
+    bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), bn.momentum)
+    bn.running_var.lerp_(unbiased.to(bn.running_var.dtype), bn.momentum)
+
+
+class Statistics(NamedTuple):
+    """What statistics are of.
+
+    Attributes:
+        count: values per channel; 0 where the statistics are constants.
+        process_group: the processes whose values they are, or None for this one alone.
+    """
+
+    count: int | torch.Tensor
+    process_group: dist.ProcessGroup | None
+
+
+class Normalization(NamedTuple):
+    """A batch normalization with its statistics known: what the fused passes read.
+
+    Attributes:
+        weight: gamma in the dtype of the statistics, or None.
+        bias: beta in the dtype of the statistics, or None.
+        coefficients: ``(4, C)``, rows of scale, shift, mean and 1 / standard deviation.
+        statistics: what mean and standard deviation are of.
+    """
+
+    weight: torch.Tensor | None
+    bias: torch.Tensor | None
+    coefficients: torch.Tensor
+    statistics: Statistics
+
+
+def normalization(
+    bn: BatchNorm, moments: torch.Tensor | None, count: int, dtype: torch.dtype
+) -> Normalization:
+    """Return what `bn` does to a batch; running statistics are updated where it is training.
+
+    Args:
+        bn: the batch normalization.
+        moments: ``(2, C)``, mean and biased variance of this process's batch; None, and not read,
+            where `bn` is not training.
+        count: values per channel of this process's batch.
+        dtype: of the statistics.
+    """
+    weight, bias = (None if each is None else each.to(dtype) for each in (bn.weight, bn.bias))
+    total: int | torch.Tensor = 0
+    with torch.no_grad():
+        if bn.training:
+            moments, total = _over_processes(moments, count, bn.process_group)
+            update_running_statistics(bn, moments[0], moments[1], total)
+        else:
+            moments = torch.stack((bn.running_mean, bn.running_var)).to(dtype)
+        coefficients = steps.batch_norm_coefficients(moments, weight, bias, bn.eps)
+    return Normalization(weight, bias, coefficients, Statistics(total, bn.process_group))
+
+
+def frames_normalization(bn: BatchNorm, frames: torch.Tensor) -> Normalization:
+    """Return what `bn` does to `frames`, reading them once for their moments where it is training.
+
+    See :func:`normalization`.
+    """
+    pixels = frames.shape[2] * frames.shape[3]
+    moments = None
+    if bn.training:
+        with torch.no_grad():
+            mean, m2 = steps.spatial_moments(frames)
+            _, moments = steps.gated_channel_moments(mean, m2, None, pixels)
+    return normalization(bn, moments, frames.shape[0] * pixels, accumulation_dtype(frames.dtype))
+
+
+def _over_processes(
+    moments: torch.Tensor, count: int, group: dist.ProcessGroup | None
+) -> tuple[torch.Tensor, int | torch.Tensor]:
+    if group is None:
+        return moments, count
+    mine = torch.cat((moments.new_full((1,), float(count)), moments.flatten()))
+    gathered = mine.new_empty((dist.get_world_size(group), mine.numel()))
+    dist.all_gather_into_tensor(gathered, mine, group=group)
+    gathered = gathered.double()
+    counts, means, variances = gathered[:, :1], *gathered[:, 1:].chunk(2, dim=1)
+    total = counts.sum()
+    mean = (counts * means).sum(0) / total
+    var = (counts * (variances + (means - mean).square())).sum(0) / total
+    return torch.stack((mean, var)).to(moments.dtype), total.to(moments.dtype)
+
+
+class NormalizationGradient(NamedTuple):
+    """Gradients of the parameters, and how that of the normalized frames reaches their input.
+
+    Attributes:
+        weight: of gamma.
+        bias: of beta.
+        coefficients: ``(2, C)``, rows of slope and offset.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    coefficients: torch.Tensor
+
+    def of_parameters(self, needed: Sequence[bool]) -> tuple[torch.Tensor | None, ...]:
+        """Return those of gamma and beta that are needed."""
+        return self.weight if needed[0] else None, self.bias if needed[1] else None
+
+
+def normalization_gradient(
+    statistics: Statistics, coefficients: torch.Tensor, sums: torch.Tensor
+) -> NormalizationGradient:
+    """Return the gradients that follow from ``(2, C)`` `sums` of this process's batch.
+
+    They are the sums of ``d`` and of ``d * (z - mean)``, for the gradient ``d`` of the normalized
+    ``z``.
+    """
+    if isinstance(statistics.count, int) and statistics.count == 0:
+        means = torch.zeros_like(sums)
+    elif statistics.process_group is None:
+        means = sums / statistics.count
+    else:
+        means = sums.clone()
+        dist.all_reduce(means, group=statistics.process_group)
+        means /= statistics.count
+    grad_coefficients = steps.batch_norm_grad_coefficients(means, coefficients)
+    return NormalizationGradient(sums[1] * coefficients[3], sums[0], grad_coefficients)

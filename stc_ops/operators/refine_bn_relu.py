@@ -1,0 +1,284 @@
+"""STC's refinements, concatenation, batch norm and ReLU: all between its convolutions and conv3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from . import steps
+from .batch_norm import (
+    BatchNorm,
+    Normalization,
+    batch_norm_reference,
+    check_batch_norm,
+    normalization,
+    normalization_gradient,
+)
+from .checks import accumulation_dtype, check_frames, check_segments
+from .gate import spatial_gate_reference, temporal_gate_reference
+from .pool import spatial_pool_reference, temporal_pool_reference
+from .refinement import (
+    SIZE,
+    Branch,
+    branch_of,
+    first_channels,
+    gate_networks,
+    network_gradients,
+    sums_of_channels,
+)
+from .registration import frames_format, implementation, once_differentiable
+
+GateWeights = Sequence[torch.Tensor]
+
+
+def refine_bn_relu(
+    spatial_y: torch.Tensor | None,
+    temporal_y: torch.Tensor | None,
+    bn: BatchNorm,
+    num_segments: int,
+    temporal_gate_weights: GateWeights = (),
+    spatial_gate_weights: GateWeights = (),
+) -> torch.Tensor:
+    r"""Refine the two branches of STC, concatenate, normalize and rectify.
+
+    ``out = relu(bn(cat(TR(spatial_y), SR(temporal_y))))`` (paper, equations 1 to 3) with::
+
+        TR(y) = temporal_gate(y, gate_network(spatial_pool(y)))     convolutions over T
+        SR(y) = spatial_gate(y, gate_network(temporal_pool(y)))     convolutions over H, W
+
+    A gate network is given by its weights: ``(gate,)`` is a convolution of kernel 3 and padding 1,
+    ``(reduce, gate)`` STC-Light's pointwise convolution and ReLU before it, ``()`` switches the
+    refinement off.
+
+    Training: one read of the branches for their moments, from which the statistics of the gated
+    frames follow, then one read and one write. Evaluation: one read for the means that the gate
+    networks need, one read, one write. Backward: one pass for the sums of the normalization and of
+    the gates, one that writes the gradients; gated frames, concatenation and mask are not stored.
+
+    Args:
+        spatial_y: frames ``(N*T, a, H, W)``, what S_T's convolution returns, or None where alpha is
+            0; float32, float64, bfloat16 or float16; contiguous or channels_last.
+        temporal_y: frames ``(N*T, b, H, W)``, what T_S's convolution returns, or None where alpha
+            is 1.
+        bn: the normalization of the ``a + b`` channels.
+        num_segments: T, the frames of one clip.
+        temporal_gate_weights: of TR: gate ``(a, h, 3)``, reduce ``(h, a, 1)``.
+        spatial_gate_weights: of SR: gate ``(b, h, 3, 3)``, reduce ``(h, b, 1, 1)``.
+
+    Returns:
+        Frames ``(N*T, a + b, H, W)`` in the dtype of the branches; channels_last if a branch is.
+
+    Raises:
+        TypeError: an argument has the wrong type or dtype, or the branches differ in dtype.
+        ValueError: both branches are None or they do not fit each other, frames do not split into
+            clips, or `bn` or the weights do not fit.
+    """
+    name = "refine_bn_relu"
+    branches = {"spatial_y": spatial_y, "temporal_y": temporal_y}
+    given = {argument: y for argument, y in branches.items() if y is not None}
+    if not given:
+        raise ValueError(f"{name}: spatial_y or temporal_y must be given, got None for both")
+    for argument, y in given.items():
+        check_frames(name, argument, y)
+        check_segments(name, argument, y, num_segments)
+    _check_alike(name, list(given.values()))
+    _check_gate(name, "temporal_gate_weights", temporal_gate_weights, spatial_y, (3,))
+    _check_gate(name, "spatial_gate_weights", spatial_gate_weights, temporal_y, (3, 3))
+    channels = sum(y.shape[1] for y in given.values())
+    first = next(iter(given.values()))
+    check_batch_norm(name, "bn", bn, channels, first)
+    run = implementation(name, first.device, reference=refine_bn_relu_reference, fused=_fused)
+    gate_weights = (tuple(temporal_gate_weights), tuple(spatial_gate_weights))
+    return run(spatial_y, temporal_y, bn, num_segments, *gate_weights)
+
+
+def _check_alike(name: str, branches: list[torch.Tensor]) -> None:
+    first, last = branches[0], branches[-1]
+    if first.dtype != last.dtype:
+        raise TypeError(
+            f"{name}: temporal_y must be {first.dtype} as spatial_y is, got {last.dtype}"
+        )
+    same_sizes = first.shape[0] == last.shape[0] and first.shape[2:] == last.shape[2:]
+    if not same_sizes or first.device != last.device:
+        raise ValueError(
+            f"{name}: temporal_y must have the frames, pixels and device of spatial_y, "
+            f"{tuple(first.shape)} on {first.device}, got {tuple(last.shape)} on {last.device}"
+        )
+
+
+def _check_gate(
+    name: str,
+    argument: str,
+    weights: GateWeights,
+    y: torch.Tensor | None,
+    kernel: tuple[int, ...],
+) -> None:
+    if not weights:
+        return
+    if y is None:
+        raise ValueError(f"{name}: {argument} must be () where their branch is None")
+    channels = y.shape[1]
+    shapes = tuple(tuple(weight.shape) for weight in weights)
+    hidden = shapes[-1][1] if shapes[-1][1:] else 0
+    expected = ((hidden, channels, *(1 for _ in kernel)), (channels, hidden, *kernel))
+    if len(weights) == 1:
+        expected = ((channels, channels, *kernel),)
+    if shapes != expected:
+        raise ValueError(f"{name}: {argument} must have shapes {expected}, got {shapes}")
+
+
+def refine_bn_relu_reference(
+    spatial_y: torch.Tensor | None,
+    temporal_y: torch.Tensor | None,
+    bn: BatchNorm,
+    num_segments: int,
+    temporal_gate_weights: GateWeights = (),
+    spatial_gate_weights: GateWeights = (),
+) -> torch.Tensor:
+    """Compute :func:`refine_bn_relu` in plain PyTorch."""
+    refined = []
+    if spatial_y is not None:
+        refined.append(_temporal_refinement(spatial_y, num_segments, temporal_gate_weights))
+    if temporal_y is not None:
+        refined.append(_spatial_refinement(temporal_y, num_segments, spatial_gate_weights))
+    out = torch.relu(batch_norm_reference(torch.cat(refined, dim=1), bn))
+    return out.contiguous(memory_format=frames_format(spatial_y, temporal_y))
+
+
+def _temporal_refinement(y: torch.Tensor, num_segments: int, weights: GateWeights) -> torch.Tensor:
+    if not weights:
+        return y
+    context = spatial_pool_reference(y).unflatten(0, (-1, num_segments)).transpose(1, 2)
+    logits = _gate_logits(F.conv1d, context, weights).transpose(1, 2).flatten(0, 1)
+    return temporal_gate_reference(y, logits)
+
+
+def _spatial_refinement(y: torch.Tensor, num_segments: int, weights: GateWeights) -> torch.Tensor:
+    if not weights:
+        return y
+    context = temporal_pool_reference(y, num_segments)
+    return spatial_gate_reference(y, _gate_logits(F.conv2d, context, weights), num_segments)
+
+
+def _gate_logits(
+    convolve: Callable[..., torch.Tensor], context: torch.Tensor, weights: GateWeights
+) -> torch.Tensor:
+    *reduce, gate = weights
+    logits = context.to(gate.dtype)
+    for weight in reduce:
+        logits = torch.relu(convolve(logits, weight))
+    return convolve(logits, gate, padding=1).to(context.dtype)
+
+
+class _Refine(torch.autograd.Function):
+    """The pass that writes the result, and the two passes back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        spatial_y: torch.Tensor | None,
+        temporal_y: torch.Tensor | None,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        norm: Normalization,
+        num_segments: int,
+        branches: tuple[Branch, Branch],
+        temporal_gate_size: int,
+        *gate_weights: torch.Tensor,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(
+            spatial_y, temporal_y, norm.coefficients, *branches[0], *branches[1], *gate_weights
+        )
+        ctx.statistics, ctx.num_segments = norm.statistics, num_segments
+        ctx.temporal_gate_size = temporal_gate_size
+        gates = (branch.gate for branch in branches)
+        return steps.refine(spatial_y, temporal_y, *gates, norm.coefficients, num_segments)
+
+    @staticmethod
+    @once_differentiable("refine_bn_relu")
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        spatial_y, temporal_y, coefficients, *groups_and_weights = ctx.saved_tensors
+        groups, gate_weights = groups_and_weights[: 2 * SIZE], groups_and_weights[2 * SIZE :]
+        branches = (Branch(*groups[:SIZE]), Branch(*groups[SIZE:]))
+        networks = gate_networks(
+            gate_weights[: ctx.temporal_gate_size],
+            gate_weights[ctx.temporal_gate_size :],
+            ctx.num_segments,
+        )
+        frames, gates = (spatial_y, temporal_y), [branch.gate for branch in branches]
+        means = (branch.mean for branch in branches)
+        sums = steps.refine_backward_sums(
+            grad, *frames, *gates, *means, coefficients, ctx.num_segments
+        )
+        gradient = normalization_gradient(
+            ctx.statistics, coefficients, sums_of_channels(frames, branches, sums, coefficients)
+        )
+        group_sizes = (grad.shape[2] * grad.shape[3], ctx.num_segments)
+        of_networks = [
+            network_gradients(
+                branch, network, of_groups, coefficients, gradient.coefficients, first, size
+            )
+            for branch, network, of_groups, first, size in zip(
+                branches, networks, sums, first_channels(frames), group_sizes, strict=True
+            )
+        ]
+        grad_frames = steps.refine_backward(
+            grad,
+            *frames,
+            *gates,
+            *(of_network.context for of_network in of_networks),
+            coefficients,
+            gradient.coefficients,
+            ctx.num_segments,
+        )
+        return (
+            *(None if y is None else each for y, each in zip(frames, grad_frames, strict=True)),
+            *gradient.of_parameters(ctx.needs_input_grad[2:4]),
+            *(None,) * 4,
+            *of_networks[0].weights,
+            *of_networks[1].weights,
+        )
+
+
+def _fused(
+    spatial_y: torch.Tensor | None,
+    temporal_y: torch.Tensor | None,
+    bn: BatchNorm,
+    num_segments: int,
+    temporal_gate_weights: GateWeights,
+    spatial_gate_weights: GateWeights,
+) -> torch.Tensor:
+    frames = (spatial_y, temporal_y)
+    given = [y for y in frames if y is not None]
+    if any(y.numel() == 0 for y in given):
+        return refine_bn_relu_reference(
+            spatial_y, temporal_y, bn, num_segments, temporal_gate_weights, spatial_gate_weights
+        )
+    training = bn.training
+    networks = gate_networks(temporal_gate_weights, spatial_gate_weights, num_segments)
+    with torch.no_grad(), torch.autocast(given[0].device.type, enabled=False):
+        branches, moments = zip(
+            *(
+                branch_of(y, network, training, num_segments)
+                for y, network in zip(frames, networks, strict=True)
+            ),
+            strict=True,
+        )
+        moments = torch.cat([each for each in moments if each is not None], 1) if training else None
+    pixels = given[0].shape[2] * given[0].shape[3]
+    dtype = accumulation_dtype(given[0].dtype)
+    norm = normalization(bn, moments, given[0].shape[0] * pixels, dtype)
+    return _Refine.apply(
+        *frames,
+        norm.weight,
+        norm.bias,
+        norm,
+        num_segments,
+        branches,
+        len(temporal_gate_weights),
+        *temporal_gate_weights,
+        *spatial_gate_weights,
+    )
