@@ -44,6 +44,14 @@ struct GradientValues {
   E share;
 };
 
+// Loads of frames, which stream through memory.
+template <int Lanes, typename T>
+inline Vector<Accumulate<T>, Lanes> load_frames(const T* from) {
+  constexpr int64_t kPage = 4096;
+  if constexpr (Lanes == kLanes<T>) __builtin_prefetch(reinterpret_cast<const char*>(from) + kPage);
+  return load<Lanes>(from);
+}
+
 template <bool kAlong, int Lanes, typename E>
 inline Vector<E, Lanes> value(const E* from, int64_t i) {
   if constexpr (kAlong) {
@@ -71,14 +79,15 @@ inline V where_relu_passes(V v, V grad) {
 }
 
 template <int Count, bool kChannels, bool kGroups, typename T>
-inline void affine_relu_lines(const Lines<T>& out, const Lines<const T>& y, int64_t size,
-                              const AffineValues<Accumulate<T>>& a) {
-  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
+inline void affine_relu_lines(Lines<T> out, Lines<const T> y, int64_t size,
+                              AffineValues<Accumulate<T>> a) {
+  for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto factor = value<kGroups, kCount>(a.gate, i) * value<kChannels, kCount>(a.scale, i);
     const auto shift = value<kChannels, kCount>(a.shift, i);
     for (int line = 0; line < Count; ++line)
-      store<kCount>(out.line(line) + i, relu(factor * load<kCount>(y.line(line) + i) + shift));
+      store<kCount>(out.line(line) + i,
+                    relu(factor * load_frames<kCount>(y.line(line) + i) + shift));
   });
 }
 
@@ -94,7 +103,7 @@ class LineSum {
   }
 
   template <int Lanes>
-  void add(int64_t i, Vector<E, Lanes> terms) {
+  STC_INLINE void add(int64_t i, Vector<E, Lanes> terms) {
     if constexpr (kAlong) {
       store<Lanes>(to_ + i, load<Lanes>(to_ + i) + terms);
     } else if constexpr (Lanes == kLanes<T>) {
@@ -113,20 +122,21 @@ class LineSum {
 // sums += d, products += d * (y - centre). The centre spares the digits that a large mean would
 // cost.
 template <int Count, bool kChannels, bool kGroups, typename T>
-inline void add_gradient_sums(const Lines<const T>& grad, const Lines<const T>& y, int64_t size,
-                              const AffineValues<Accumulate<T>>& a, const Accumulate<T>* centre,
+inline void add_gradient_sums(Lines<const T> grad, Lines<const T> y, int64_t size,
+                              AffineValues<Accumulate<T>> a, const Accumulate<T>* centre,
                               Accumulate<T>* sums, Accumulate<T>* products) {
   constexpr bool kAlong = kChannels || kGroups;
   LineSum<kAlong, T> line_sum(sums), line_product(products);
-  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
+  for_each_vector<kLanes<T>>(size, [=, &line_sum, &line_product](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto factor = value<kGroups, kCount>(a.gate, i) * value<kChannels, kCount>(a.scale, i);
     const auto shift = value<kChannels, kCount>(a.shift, i);
     const auto middle = value<kAlong, kCount>(centre, i);
     Vector<Accumulate<T>, kCount> sum{}, product{};
     for (int line = 0; line < Count; ++line) {
-      const auto element = load<kCount>(y.line(line) + i);
-      const auto d = where_relu_passes(factor * element + shift, load<kCount>(grad.line(line) + i));
+      const auto element = load_frames<kCount>(y.line(line) + i);
+      const auto d =
+          where_relu_passes(factor * element + shift, load_frames<kCount>(grad.line(line) + i));
       sum += d;
       product += d * (element - middle);
     }
@@ -137,11 +147,10 @@ inline void add_gradient_sums(const Lines<const T>& grad, const Lines<const T>& 
 
 // Without kWithGrad no gradient arrives at these lines: what remains comes by the statistics.
 template <int Count, bool kChannels, bool kGroups, bool kWithGrad, typename T>
-inline void write_gradient_lines(const Lines<T>& grad_y, const Lines<const T>& grad,
-                                 const Lines<const T>& y, int64_t size,
-                                 const AffineValues<Accumulate<T>>& a,
-                                 const GradientValues<Accumulate<T>>& g) {
-  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
+inline void write_gradient_lines(Lines<T> grad_y, Lines<const T> grad, Lines<const T> y,
+                                 int64_t size, AffineValues<Accumulate<T>> a,
+                                 GradientValues<Accumulate<T>> g) {
+  for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto gate = value<kGroups, kCount>(a.gate, i);
     const auto factor = gate * value<kChannels, kCount>(a.scale, i);
@@ -150,11 +159,11 @@ inline void write_gradient_lines(const Lines<T>& grad_y, const Lines<const T>& g
     const auto offset = gate * value<kChannels, kCount>(g.offset, i) +
                         g.share * value<kGroups, kCount>(g.grad_mean, i);
     for (int line = 0; line < Count; ++line) {
-      const auto element = load<kCount>(y.line(line) + i);
+      const auto element = load_frames<kCount>(y.line(line) + i);
       auto result = slope * element + offset;
       if constexpr (kWithGrad)
-        result +=
-            factor * where_relu_passes(factor * element + shift, load<kCount>(grad.line(line) + i));
+        result += factor * where_relu_passes(factor * element + shift,
+                                             load_frames<kCount>(grad.line(line) + i));
       store<kCount>(grad_y.line(line) + i, result);
     }
   });

@@ -1,5 +1,7 @@
 #include "common/frames.h"
 
+#include "common/huge_pages.h"
+
 namespace stc {
 namespace {
 
@@ -60,8 +62,12 @@ FrameShape Frames::shape(int64_t num_segments) const {
 
 Tensor empty_frames(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
                     ScalarType dtype, MemoryFormat memory_format) {
-  return torch::stable::empty(sizes, dtype, std::nullopt, like.device(), std::nullopt,
-                              memory_format);
+  const Tensor empty =
+      torch::stable::empty(sizes, dtype, std::nullopt, like.device(), std::nullopt, memory_format);
+  if (empty.is_cpu())
+    advise_huge_pages(empty.mutable_data_ptr(),
+                      empty.numel() * static_cast<int64_t>(empty.element_size()));
+  return empty;
 }
 
 ScalarType accumulate_dtype(ScalarType dtype) {

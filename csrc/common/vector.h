@@ -146,9 +146,13 @@ inline void store(T* to, Vector<Accumulate<T>, Lanes> v) {
 template <int Lanes>
 using LaneCount = std::integral_constant<int, Lanes>;
 
+// Bodies are inlined into their loop: else each store could change the captured pointers, as far as
+// the compiler knows, and all of them are loaded again after it.
+#define STC_INLINE __attribute__((always_inline))
+
 // body(LaneCount, i) for the rest of a run that is shorter than 2 * Lanes.
 template <int Lanes, typename Body>
-inline void for_each_short_vector(int64_t i, int64_t size, const Body& body) {
+STC_INLINE inline void for_each_short_vector(int64_t i, int64_t size, const Body& body) {
   if (i + Lanes <= size) {
     body(LaneCount<Lanes>{}, i);
     i += Lanes;
@@ -159,7 +163,7 @@ inline void for_each_short_vector(int64_t i, int64_t size, const Body& body) {
 // body(LaneCount, i) over [0, size): full vectors first, then halved ones, so that no element is
 // touched twice and none beyond the end.
 template <int Lanes, typename Body>
-inline void for_each_vector(int64_t size, const Body& body) {
+STC_INLINE inline void for_each_vector(int64_t size, const Body& body) {
   int64_t i = 0;
   for (; i + Lanes <= size; i += Lanes) body(LaneCount<Lanes>{}, i);
   if constexpr (Lanes > 1) {

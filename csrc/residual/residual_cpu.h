@@ -27,9 +27,9 @@ inline void for_each_line(const FrameShape& shape, int64_t index, const Work& wo
 }
 
 template <int Count, bool kChannels, bool kNormalized, typename T>
-inline void add_relu_lines(const ResidualArguments<T>& a, int64_t offset, int64_t pitch,
-                           int64_t size, int64_t channel) {
-  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
+inline void add_relu_lines(ResidualArguments<T> a, int64_t offset, int64_t pitch, int64_t size,
+                           int64_t channel) {
+  for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto scale = value<kChannels, kCount>(a.scale + channel, i);
     auto shift = value<kChannels, kCount>(a.shift + channel, i);
@@ -40,8 +40,8 @@ inline void add_relu_lines(const ResidualArguments<T>& a, int64_t offset, int64_
     }
     for (int line = 0; line < Count; ++line) {
       const int64_t at = offset + line * pitch + i;
-      const auto sum = scale * load<kCount>(a.w + at) + shift;
-      store<kCount>(a.out + at, relu(identity_scale * load<kCount>(a.identity + at) + sum));
+      const auto sum = scale * load_frames<kCount>(a.w + at) + shift;
+      store<kCount>(a.out + at, relu(identity_scale * load_frames<kCount>(a.identity + at) + sum));
     }
   });
 }
@@ -61,30 +61,32 @@ void residual_forward(const ResidualArguments<T>& a, int64_t begin, int64_t end)
 }
 
 template <int Count, bool kChannels, bool kNormalized, typename T>
-inline void add_residual_sums(const ResidualBackwardArguments<T>& b, int64_t offset, int64_t pitch,
+inline void add_residual_sums(ResidualBackwardArguments<T> b, int64_t offset, int64_t pitch,
                               int64_t size, int64_t channel, Accumulate<T>* sums) {
   using E = Accumulate<T>;
-  const ResidualArguments<T>& a = b.forward;
+  const ResidualArguments<T> a = b.forward;
   LineSum<kChannels, T> sum(sums + channel);
   LineSum<kChannels, T> product(sums + a.shape.channels + channel);
   LineSum<kChannels, T> identity_product(sums + (kNormalized ? 2 : 0) * a.shape.channels + channel);
-  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
-    constexpr int kCount = lanes();
-    const auto mean = value<kChannels, kCount>(b.mean + channel, i);
-    Vector<E, kCount> d_sum{}, d_product{}, d_identity_product{};
-    for (int line = 0; line < Count; ++line) {
-      const int64_t at = offset + line * pitch + i;
-      const auto d = where_relu_passes(load<kCount>(a.out + at), load<kCount>(b.grad_out + at));
-      d_sum += d;
-      d_product += d * (load<kCount>(a.w + at) - mean);
-      if constexpr (kNormalized)
-        d_identity_product += d * (load<kCount>(a.identity + at) -
-                                   value<kChannels, kCount>(b.identity_mean + channel, i));
-    }
-    sum.template add<kCount>(i, d_sum);
-    product.template add<kCount>(i, d_product);
-    if constexpr (kNormalized) identity_product.template add<kCount>(i, d_identity_product);
-  });
+  for_each_vector<kLanes<T>>(
+      size, [=, &sum, &product, &identity_product](auto lanes, int64_t i) STC_INLINE {
+        constexpr int kCount = lanes();
+        const auto mean = value<kChannels, kCount>(b.mean + channel, i);
+        Vector<E, kCount> d_sum{}, d_product{}, d_identity_product{};
+        for (int line = 0; line < Count; ++line) {
+          const int64_t at = offset + line * pitch + i;
+          const auto d = where_relu_passes(load_frames<kCount>(a.out + at),
+                                           load_frames<kCount>(b.grad_out + at));
+          d_sum += d;
+          d_product += d * (load_frames<kCount>(a.w + at) - mean);
+          if constexpr (kNormalized)
+            d_identity_product += d * (load_frames<kCount>(a.identity + at) -
+                                       value<kChannels, kCount>(b.identity_mean + channel, i));
+        }
+        sum.template add<kCount>(i, d_sum);
+        product.template add<kCount>(i, d_product);
+        if constexpr (kNormalized) identity_product.template add<kCount>(i, d_identity_product);
+      });
 }
 
 // A unit's sums are rows of their own (NHWC), or its channel's in the rows of its clip (NCHW).
@@ -114,23 +116,24 @@ void residual_backward_sums(const ResidualBackwardArguments<T>& b, int64_t begin
 }
 
 template <int Count, bool kChannels, bool kNormalized, typename T>
-inline void write_residual_gradients(const ResidualBackwardArguments<T>& b, int64_t offset,
-                                     int64_t pitch, int64_t size, int64_t channel) {
-  const ResidualArguments<T>& a = b.forward;
-  for_each_vector<kLanes<T>>(size, [&](auto lanes, int64_t i) {
+inline void write_residual_gradients(ResidualBackwardArguments<T> b, int64_t offset, int64_t pitch,
+                                     int64_t size, int64_t channel) {
+  const ResidualArguments<T> a = b.forward;
+  for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
-    const auto of_channel = [&](const Accumulate<T>* values) {
+    const auto of_channel = [=](const Accumulate<T>* values) STC_INLINE {
       return value<kChannels, kCount>(values + channel, i);
     };
     const auto scale = of_channel(a.scale), slope = of_channel(b.slope), add = of_channel(b.offset);
     for (int line = 0; line < Count; ++line) {
       const int64_t at = offset + line * pitch + i;
-      const auto d = where_relu_passes(load<kCount>(a.out + at), load<kCount>(b.grad_out + at));
-      store<kCount>(b.grad_w + at, scale * d + (slope * load<kCount>(a.w + at) + add));
+      const auto d =
+          where_relu_passes(load_frames<kCount>(a.out + at), load_frames<kCount>(b.grad_out + at));
+      store<kCount>(b.grad_w + at, scale * d + (slope * load_frames<kCount>(a.w + at) + add));
       if constexpr (kNormalized) {
         store<kCount>(b.grad_identity + at,
                       of_channel(a.identity_scale) * d +
-                          (of_channel(b.identity_slope) * load<kCount>(a.identity + at) +
+                          (of_channel(b.identity_slope) * load_frames<kCount>(a.identity + at) +
                            of_channel(b.identity_offset)));
       } else {
         store<kCount>(b.grad_identity + at, d);

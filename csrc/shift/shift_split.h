@@ -11,7 +11,8 @@ namespace stc {
 // `temporal` has the other channels, every stride-th pixel of them.
 template <typename T>
 struct ShiftSplitArguments {
-  FrameShape shape;
+  FrameShape shape;  // of frames by themselves
+  int64_t num_segments;
   int64_t spatial_channels;
   int64_t fold;
   int64_t stride;

@@ -32,7 +32,8 @@ ShiftSplitArguments<T> arguments_of(const Frames& u, const Tensor& coefficients,
                                     const Split& split) {
   using E = Accumulate<T>;
   ShiftSplitArguments<T> arguments{};
-  arguments.shape = u.shape(split.num_segments);
+  arguments.shape = u.shape(1);
+  arguments.num_segments = split.num_segments;
   arguments.spatial_channels = split.spatial_channels;
   arguments.fold = split.fold;
   arguments.stride = split.stride;
@@ -113,7 +114,7 @@ Tensor shift_split_backward_sums(const Tensor& grad_spatial, const Tensor& grad_
   const Frames u(kName, "u", input);
   check_split(kName, u, coefficients, split);
   const SplitGradients gradients(kName, grad_spatial, grad_temporal, u, split);
-  const FrameShape shape = u.shape(num_segments);
+  const FrameShape shape = u.shape(1);
   const int64_t rows = shape.channels_last ? units_of(shape) : shape.clips;
   const Tensor partial = torch::stable::new_empty(coefficients, {rows, 2, u.channels()});
   const Tensor sums = torch::stable::new_empty(coefficients, {2, u.channels()});

@@ -71,29 +71,27 @@ inline void for_each_pixel_piece(const SplitLayout<T>& layout, int64_t direction
                                  const Work& work) {
   const auto& a = layout.a;
   const int64_t parts[4] = {0, a.fold, 2 * a.fold, a.spatial_channels};
-  for (int64_t time = 0; time < a.shape.num_segments; ++time) {
-    const int64_t frame = unit.clip * a.shape.num_segments + time;
-    for_each_lines(unit.pixels, [&](auto count, int64_t line) {
-      const int64_t pixel = unit.first_pixel + line;
-      for (int part = 0; part < 3; ++part) {
-        const int64_t channel = parts[part], size = parts[part + 1] - channel;
-        if (size == 0) continue;
-        const int64_t away = direction * layout.frames_away(channel);
-        const bool inside = time + away >= 0 && time + away < a.shape.num_segments;
-        work.lines(Along<true>{}, count,
-                   SplitPiece{frame, pixel, channel, size, frame + away, pixel, true, inside});
-      }
-      if (layout.temporal_channels() == 0) return;
-      const auto temporal = [&](auto pixels, int64_t first, int64_t grid_pixel) {
-        work.lines(Along<true>{}, pixels,
-                   SplitPiece{frame, first, a.spatial_channels, layout.temporal_channels(), frame,
-                              grid_pixel, false, grid_pixel >= 0});
-      };
-      if (!layout.is_strided()) return temporal(count, pixel, pixel);
-      for (int64_t each = pixel; each < pixel + count(); ++each)
-        temporal(LineCount<1>{}, each, layout.grid_pixel_of(each));
-    });
-  }
+  const int64_t frame = unit.clip, time = frame % a.num_segments;
+  for_each_lines(unit.pixels, [&](auto count, int64_t line) {
+    const int64_t pixel = unit.first_pixel + line;
+    for (int part = 0; part < 3; ++part) {
+      const int64_t channel = parts[part], size = parts[part + 1] - channel;
+      if (size == 0) continue;
+      const int64_t away = direction * layout.frames_away(channel);
+      const bool inside = time + away >= 0 && time + away < a.num_segments;
+      work.lines(Along<true>{}, count,
+                 SplitPiece{frame, pixel, channel, size, frame + away, pixel, true, inside});
+    }
+    if (layout.temporal_channels() == 0) return;
+    const auto temporal = [&](auto pixels, int64_t first, int64_t grid_pixel) {
+      work.lines(Along<true>{}, pixels,
+                 SplitPiece{frame, first, a.spatial_channels, layout.temporal_channels(), frame,
+                            grid_pixel, false, grid_pixel >= 0});
+    };
+    if (!layout.is_strided()) return temporal(count, pixel, pixel);
+    for (int64_t each = pixel; each < pixel + count(); ++each)
+      temporal(LineCount<1>{}, each, layout.grid_pixel_of(each));
+  });
 }
 
 // work.lines for the planes of a unit's channel, or work.strided_plane(frame, channel).
@@ -104,16 +102,14 @@ inline void for_each_plane(const SplitLayout<T>& layout, int64_t direction, cons
   const int64_t channel = unit.index_in_clip;
   const bool is_spatial = channel < a.spatial_channels;
   const int64_t away = is_spatial ? direction * layout.frames_away(channel) : 0;
-  for (int64_t time = 0; time < a.shape.num_segments; ++time) {
-    const int64_t frame = unit.clip * a.shape.num_segments + time;
-    const bool inside = time + away >= 0 && time + away < a.shape.num_segments;
-    if (!is_spatial && layout.is_strided()) {
-      work.strided_plane(frame, channel);
-    } else {
-      work.lines(
-          Along<false>{}, LineCount<1>{},
-          SplitPiece{frame, 0, channel, a.shape.pixels(), frame + away, 0, is_spatial, inside});
-    }
+  const int64_t frame = unit.clip, time = frame % a.num_segments;
+  const bool inside = time + away >= 0 && time + away < a.num_segments;
+  if (!is_spatial && layout.is_strided()) {
+    work.strided_plane(frame, channel);
+  } else {
+    work.lines(
+        Along<false>{}, LineCount<1>{},
+        SplitPiece{frame, 0, channel, a.shape.pixels(), frame + away, 0, is_spatial, inside});
   }
 }
 

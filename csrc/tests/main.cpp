@@ -25,6 +25,12 @@ int run_tests(stc::Isa isa) {
   stc::test::test_moments(isa);
   stc::test::test_sigmoid(isa);
   stc::test::test_gate(isa);
+  stc::test::test_second_moments(isa);
+  stc::test::test_batch_norm(isa);
+  stc::test::test_batch_norm_backward(isa);
+  stc::test::test_shift_split(isa);
+  stc::test::test_refine(isa);
+  stc::test::test_residual(isa);
   std::cout << stc::test::tally.passed << " passed, " << stc::test::tally.failed << " failed\n";
   return stc::test::tally.failed == 0 ? 0 : 1;
 }

@@ -74,4 +74,37 @@ void test_splits(const std::string& name, CpuKernel<Arguments> kernel, int64_t u
   });
 }
 
+// What is expected of one output of a kernel.
+template <typename E>
+class Output {
+ public:
+  explicit Output(int64_t size) : expected_(static_cast<size_t>(size)) {}
+
+  int64_t size() const { return static_cast<int64_t>(expected_.size()); }
+  Expected& operator[](int64_t i) { return expected_[static_cast<size_t>(i)]; }
+
+  void check(const std::string& name, const Buffer<E>& actual) const {
+    const Departures wrong = departures(actual, expected_);
+    CHECK(wrong.count == 0, name, wrong);
+    CHECK(actual.guards_are_untouched(), name);
+  }
+
+ private:
+  std::vector<Expected> expected_;
+};
+
+// Checks all outputs of a kernel, and that they do not depend on how its units are spread.
+template <typename Arguments, typename Bind, typename... E>
+void test_outputs(const std::string& name, CpuKernel<Arguments> kernel, int64_t units,
+                  const Bind& arguments_for, const Output<E>&... expected) {
+  std::tuple<Buffer<E>...> outputs(expected.size()...);
+  std::apply(
+      [&](auto&... out) {
+        kernel(arguments_for(out...), 0, units);
+        (expected.check(name, out), ...);
+        test_splits(name, kernel, units, arguments_for, out...);
+      },
+      outputs);
+}
+
 }  // namespace stc::test

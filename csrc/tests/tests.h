@@ -10,5 +10,11 @@ void test_shift(Isa isa);
 void test_moments(Isa isa);
 void test_sigmoid(Isa isa);
 void test_gate(Isa isa);
+void test_second_moments(Isa isa);
+void test_batch_norm(Isa isa);
+void test_batch_norm_backward(Isa isa);
+void test_shift_split(Isa isa);
+void test_refine(Isa isa);
+void test_residual(Isa isa);
 
 }  // namespace stc::test

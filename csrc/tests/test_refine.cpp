@@ -1,0 +1,307 @@
+#include "tests/check.h"
+#include "tests/frames.h"
+#include "tests/splits.h"
+#include "tests/tests.h"
+
+namespace stc::test {
+namespace {
+
+enum class Gates { none, per_frame, per_pixel };
+
+std::ostream& operator<<(std::ostream& out, Gates gates) {
+  return out << (gates == Gates::none        ? "none"
+                 : gates == Gates::per_frame ? "per frame"
+                                             : "per pixel");
+}
+
+struct RefineCase {
+  FrameShape shape;
+  int64_t first_channels;  // of the first branch
+  Gates gates[2];
+};
+
+std::ostream& operator<<(std::ostream& out, const RefineCase& c) {
+  return out << c.shape << ", first_channels " << c.first_channels << ", gates " << c.gates[0]
+             << " and " << c.gates[1];
+}
+
+std::vector<RefineCase> refine_cases() {
+  constexpr Gates kAll[] = {Gates::none, Gates::per_frame, Gates::per_pixel};
+  std::vector<RefineCase> cases;
+  for (const FrameShape& shape : frame_shapes()) {
+    cases.push_back({shape, shape.channels / 2, {Gates::per_frame, Gates::per_pixel}});
+    const size_t other = cases.size() % 9;
+    cases.push_back(
+        {shape, shape.channels - shape.channels / 3, {kAll[other / 3], kAll[other % 3]}});
+  }
+  for (const FrameShape& shape : few_frame_shapes())
+    for (const int64_t first_channels :
+         {int64_t{0}, int64_t{1}, shape.channels / 2, shape.channels - 1, shape.channels})
+      for (const Gates first : kAll)
+        for (const Gates second : kAll) cases.push_back({shape, first_channels, {first, second}});
+  return cases;
+}
+
+// One branch, and what is kept per group of its elements.
+template <typename T>
+struct Branch {
+  using E = Accumulate<T>;
+
+  FrameShape shape;
+  int64_t first_channel;
+  Gates gates;
+  E share;
+  int64_t groups;
+  Buffer<T> y;
+  Buffer<E> gate, mean, grad_mean;
+
+  Branch(const FrameShape& all, int64_t first, int64_t channels, Gates kind, E of_group)
+      : shape(with_channels(all, channels)),
+        first_channel(first),
+        gates(kind),
+        share(of_group),
+        groups((kind == Gates::per_pixel ? shape.clips * shape.pixels() : shape.frames()) *
+               channels),
+        y(shape.elements()),
+        gate(is_gated() ? groups : 0),
+        mean(gate.size()),
+        grad_mean(gate.size()) {}
+
+  bool is_gated() const { return gates != Gates::none; }
+
+  int64_t group_of(int64_t frame, int64_t channel, int64_t pixel) const {
+    return gates == Gates::per_pixel ? offset_of(shape, frame / shape.num_segments, channel, pixel)
+                                     : frame * shape.channels + channel;
+  }
+
+  void fill_all(Values values, Random& random) {
+    fill(y, values, random);
+    for (Buffer<E>* of_groups : {&gate, &mean, &grad_mean}) fill(*of_groups, values, random);
+  }
+
+  RefineBranch<T> forward() const {
+    return {first_channel, shape.channels,
+            is_gated(),    gates == Gates::per_pixel,
+            y.data(),      is_gated() ? gate.data() : nullptr};
+  }
+
+  bool guards_are_untouched() const {
+    return y.guards_are_untouched() && gate.guards_are_untouched() && mean.guards_are_untouched() &&
+           grad_mean.guards_are_untouched();
+  }
+};
+
+template <typename T>
+struct RefineInputs {
+  using E = Accumulate<T>;
+
+  RefineCase c;
+  Values values;
+  Branch<T> branches[2];
+  Buffer<T> grad_out;
+  Buffer<E> scale, shift, mean, slope, offset;
+
+  RefineInputs(const RefineCase& refine_case, Values filled_with, Random& random)
+      : c(refine_case),
+        values(filled_with),
+        branches{Branch<T>(c.shape, 0, c.first_channels, c.gates[0], static_cast<E>(0.25)),
+                 Branch<T>(c.shape, c.first_channels, c.shape.channels - c.first_channels,
+                           c.gates[1], static_cast<E>(0.0625))},
+        grad_out(c.shape.elements()),
+        scale(c.shape.channels),
+        shift(c.shape.channels),
+        mean(c.shape.channels),
+        slope(c.shape.channels),
+        offset(c.shape.channels) {
+    fill(grad_out, values, random);
+    for (Buffer<E>* of_channels : {&scale, &mean, &slope, &offset})
+      fill(*of_channels, values, random);
+    fill_shifts(shift, values, random);
+    for (Branch<T>& branch : branches) {
+      branch.fill_all(values, random);
+      for_each_element(branch.shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
+        const int64_t among_all = branch.first_channel + channel;
+        keep_from_zero(branch.y[offset_of(branch.shape, frame, channel, pixel)],
+                       gate_of(branch, frame, channel, pixel) * scale[among_all], shift[among_all],
+                       values);
+      });
+    }
+  }
+
+  double gate_of(const Branch<T>& branch, int64_t frame, int64_t channel, int64_t pixel) const {
+    return branch.is_gated() ? branch.gate[branch.group_of(frame, channel, pixel)] : 1;
+  }
+
+  RefineArguments<T> forward() const {
+    return {c.shape,
+            {branches[0].forward(), branches[1].forward()},
+            scale.data(),
+            shift.data(),
+            nullptr};
+  }
+  RefineBackwardArguments<T> backward() const {
+    const auto of_branch = [&](const Branch<T>& branch) {
+      return RefineBranchBackward<T>{branch.is_gated() ? branch.mean.data() : mean.data(), nullptr,
+                                     branch.is_gated() ? branch.grad_mean.data() : nullptr,
+                                     branch.share, nullptr};
+    };
+    return {forward(),
+            {of_branch(branches[0]), of_branch(branches[1])},
+            grad_out.data(),
+            slope.data(),
+            offset.data()};
+  }
+
+  bool guards_are_untouched() const {
+    return branches[0].guards_are_untouched() && branches[1].guards_are_untouched() &&
+           grad_out.guards_are_untouched() && scale.guards_are_untouched() &&
+           shift.guards_are_untouched() && mean.guards_are_untouched() &&
+           slope.guards_are_untouched() && offset.guards_are_untouched();
+  }
+};
+
+// One element, and all that belongs to it.
+template <typename T>
+struct Element {
+  int64_t at;         // in its branch
+  int64_t at_in_all;  // in the concatenation
+  int64_t group;
+  double y, gate, mean, grad_mean, scale, shift, slope, offset;
+
+  Element(const RefineInputs<T>& in, const Branch<T>& branch, int64_t frame, int64_t channel,
+          int64_t pixel)
+      : at(offset_of(branch.shape, frame, channel, pixel)),
+        at_in_all(offset_of(in.c.shape, frame, branch.first_channel + channel, pixel)),
+        group(branch.group_of(frame, channel, pixel)),
+        y(to_double(branch.y[at])),
+        gate(in.gate_of(branch, frame, channel, pixel)) {
+    const int64_t among_all = branch.first_channel + channel;
+    mean = branch.is_gated() ? branch.mean[group] : in.mean[among_all];
+    grad_mean = branch.is_gated() ? branch.grad_mean[group] : 0;
+    scale = in.scale[among_all];
+    shift = in.shift[among_all];
+    slope = in.slope[among_all];
+    offset = in.offset[among_all];
+  }
+
+  // What the ReLU is applied to.
+  double affine() const { return gate * scale * y + shift; }
+  double gradient(const RefineInputs<T>& in) const {
+    return affine() > 0 ? to_double(in.grad_out[at_in_all]) : 0;
+  }
+};
+
+template <typename T, typename Body>
+void for_each_element_of(const RefineInputs<T>& in, const Branch<T>& branch, const Body& body) {
+  for_each_element(branch.shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
+    body(Element<T>(in, branch, frame, channel, pixel), frame, pixel);
+  });
+}
+
+template <typename T>
+void test_forward(Isa isa, const std::string& name, const RefineInputs<T>& in) {
+  Output<T> out(in.c.shape.elements());
+  for (const Branch<T>& branch : in.branches)
+    for_each_element_of(in, branch, [&](const Element<T>& e, int64_t, int64_t) {
+      const Sum sum{relu(e.affine()), std::fabs(e.gate * e.scale * e.y) + std::fabs(e.shift)};
+      out[e.at_in_all] = rounded<T>(sum, in.values, 3);
+    });
+  const auto arguments = [&](Buffer<T>& to) {
+    RefineArguments<T> a = in.forward();
+    a.out = to.data();
+    return a;
+  };
+  test_outputs("refine_forward" + name, cpu_kernels<T>(isa).refine_forward, units_of(in.c.shape),
+               arguments, out);
+}
+
+// (2, groups) per pixel, and (sets, 2, groups) per frame.
+template <typename T>
+Output<Accumulate<T>> sums_naively(const RefineInputs<T>& in, const Branch<T>& branch) {
+  const bool per_pixel = branch.gates == Gates::per_pixel;
+  const FrameShape& shape = in.c.shape;
+  const std::vector<int64_t> sets = sets_of_pixels(shape);
+  const int64_t size = (per_pixel ? 1 : sets_of_sums(shape)) * 2 * branch.groups;
+  std::vector<Sum> sums(static_cast<size_t>(size));
+  for_each_element_of(in, branch, [&](const Element<T>& e, int64_t, int64_t pixel) {
+    const int64_t set = per_pixel ? 0 : sets[static_cast<size_t>(pixel)];
+    const int64_t to = set * 2 * branch.groups + e.group;
+    sums[static_cast<size_t>(to)].add(e.gradient(in));
+    sums[static_cast<size_t>(to + branch.groups)].add(e.gradient(in) * (e.y - e.mean));
+  });
+  Output<Accumulate<T>> expected(size);
+  const auto terms = static_cast<double>(per_pixel ? shape.num_segments : shape.pixels());
+  for (int64_t i = 0; i < size; ++i)
+    expected[i] = rounded<Accumulate<T>>(sums[static_cast<size_t>(i)], in.values, terms + 2);
+  return expected;
+}
+
+template <typename T>
+void test_backward_sums(Isa isa, const std::string& name, const RefineInputs<T>& in) {
+  using Sums = Buffer<Accumulate<T>>;
+  const auto arguments = [&](Sums& first, Sums& second) {
+    RefineBackwardArguments<T> b = in.backward();
+    b.branches[0].sums = first.data();
+    b.branches[1].sums = second.data();
+    return b;
+  };
+  test_outputs("refine_backward_sums" + name, cpu_kernels<T>(isa).refine_backward_sums,
+               units_of(in.c.shape), arguments, sums_naively(in, in.branches[0]),
+               sums_naively(in, in.branches[1]));
+}
+
+template <typename T>
+Output<T> gradient_naively(const RefineInputs<T>& in, const Branch<T>& branch) {
+  Output<T> grad_y(branch.shape.elements());
+  for_each_element_of(in, branch, [&](const Element<T>& e, int64_t, int64_t) {
+    Sum sum;
+    sum.add(e.gate * e.scale * e.gradient(in));
+    sum.add(e.gate * e.gate * e.slope * e.y);
+    sum.add(e.gate * e.offset);
+    sum.add(branch.share * e.grad_mean);
+    grad_y[e.at] = rounded<T>(sum, in.values, 5);
+  });
+  return grad_y;
+}
+
+template <typename T>
+void test_backward(Isa isa, const std::string& name, const RefineInputs<T>& in) {
+  const auto arguments = [&](Buffer<T>& first, Buffer<T>& second) {
+    RefineBackwardArguments<T> b = in.backward();
+    b.branches[0].grad_y = first.data();
+    b.branches[1].grad_y = second.data();
+    return b;
+  };
+  test_outputs("refine_backward" + name, cpu_kernels<T>(isa).refine_backward, units_of(in.c.shape),
+               arguments, gradient_naively(in, in.branches[0]),
+               gradient_naively(in, in.branches[1]));
+}
+
+template <typename T>
+void test_refine_case(Isa isa, const RefineCase& c, Values values, Random& random) {
+  RefineInputs<T> in(c, values, random);
+  const std::string name = text_of('<', kName<T>, "> ", c, " of ", values);
+  test_backward_sums(isa, name, in);
+  test_backward(isa, name, in);
+  // NaN stays NaN.
+  if (values == Values::any)
+    for (Branch<T>& branch : in.branches)
+      if (branch.y.size() > 0) branch.y[branch.y.size() / 2] = from_double<T>(NAN);
+  test_forward(isa, name, in);
+  CHECK(in.guards_are_untouched(), name);
+}
+
+}  // namespace
+
+void test_refine(Isa isa) {
+  Random random(6);
+  for_each_element_type([&](auto element) {
+    using T = decltype(element);
+    for (const RefineCase& c : refine_cases()) {
+      test_refine_case<T>(isa, c, Values::sixteenths, random);
+      test_refine_case<T>(isa, c, Values::any, random);
+    }
+  });
+}
+
+}  // namespace stc::test
