@@ -17,13 +17,41 @@ using LineCount = std::integral_constant<int, Count>;
 template <bool kAlong>
 using Along = std::bool_constant<kAlong>;
 
+// Loads of frames, which stream through memory.
+template <int Lanes, typename T>
+inline Vector<Accumulate<T>, Lanes> load_frames(const T* from) {
+  constexpr int64_t kPage = 4096;
+  if constexpr (Lanes == kLanes<T>) __builtin_prefetch(reinterpret_cast<const char*>(from) + kPage);
+  return load<Lanes>(from);
+}
+
 // Lines `pitch` elements apart.
 template <typename P>
 struct Lines {
   P* first;
   int64_t pitch;
 
-  P* line(int64_t index) const { return first + index * pitch; }
+  STC_INLINE P* line(int64_t index) const { return first + index * pitch; }
+
+  template <int Lanes>
+  STC_INLINE auto load(int64_t index, int64_t i) const {
+    return load_frames<Lanes>(line(index) + i);
+  }
+
+  // What becomes of a result where there is nothing to load.
+  template <int Lanes, typename V>
+  STC_INLINE V kept(V result, int64_t) const {
+    return result;
+  }
+};
+
+// No lines: zeros.
+template <typename T>
+struct NoLines {
+  template <int Lanes>
+  STC_INLINE auto load(int64_t, int64_t) const {
+    return Vector<Accumulate<T>, Lanes>{};
+  }
 };
 
 // Of the forward pass: scale and shift of the channels, gate of the groups.
@@ -43,14 +71,6 @@ struct GradientValues {
   const E* grad_mean;
   E share;
 };
-
-// Loads of frames, which stream through memory.
-template <int Lanes, typename T>
-inline Vector<Accumulate<T>, Lanes> load_frames(const T* from) {
-  constexpr int64_t kPage = 4096;
-  if constexpr (Lanes == kLanes<T>) __builtin_prefetch(reinterpret_cast<const char*>(from) + kPage);
-  return load<Lanes>(from);
-}
 
 template <bool kAlong, int Lanes, typename E>
 inline Vector<E, Lanes> value(const E* from, int64_t i) {
@@ -78,16 +98,16 @@ inline V where_relu_passes(V v, V grad) {
   return v <= 0 ? V{} : grad;
 }
 
-template <int Count, bool kChannels, bool kGroups, typename T>
-inline void affine_relu_lines(Lines<T> out, Lines<const T> y, int64_t size,
-                              AffineValues<Accumulate<T>> a) {
+template <int Count, bool kChannels, bool kGroups, typename T, typename Source>
+inline void affine_relu_lines(Lines<T> out, Source y, int64_t size, AffineValues<Accumulate<T>> a) {
   for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto factor = value<kGroups, kCount>(a.gate, i) * value<kChannels, kCount>(a.scale, i);
     const auto shift = value<kChannels, kCount>(a.shift, i);
-    for (int line = 0; line < Count; ++line)
-      store<kCount>(out.line(line) + i,
-                    relu(factor * load_frames<kCount>(y.line(line) + i) + shift));
+    for (int line = 0; line < Count; ++line) {
+      const auto result = relu(factor * y.template load<kCount>(line, i) + shift);
+      store<kCount>(out.line(line) + i, y.template kept<kCount>(result, i));
+    }
   });
 }
 
@@ -121,8 +141,8 @@ class LineSum {
 
 // sums += d, products += d * (y - centre). The centre spares the digits that a large mean would
 // cost.
-template <int Count, bool kChannels, bool kGroups, typename T>
-inline void add_gradient_sums(Lines<const T> grad, Lines<const T> y, int64_t size,
+template <int Count, bool kChannels, bool kGroups, typename T, typename Source>
+inline void add_gradient_sums(Source grad, Lines<const T> y, int64_t size,
                               AffineValues<Accumulate<T>> a, const Accumulate<T>* centre,
                               Accumulate<T>* sums, Accumulate<T>* products) {
   constexpr bool kAlong = kChannels || kGroups;
@@ -134,9 +154,9 @@ inline void add_gradient_sums(Lines<const T> grad, Lines<const T> y, int64_t siz
     const auto middle = value<kAlong, kCount>(centre, i);
     Vector<Accumulate<T>, kCount> sum{}, product{};
     for (int line = 0; line < Count; ++line) {
-      const auto element = load_frames<kCount>(y.line(line) + i);
+      const auto element = y.template load<kCount>(line, i);
       const auto d =
-          where_relu_passes(factor * element + shift, load_frames<kCount>(grad.line(line) + i));
+          where_relu_passes(factor * element + shift, grad.template load<kCount>(line, i));
       sum += d;
       product += d * (element - middle);
     }
@@ -145,11 +165,9 @@ inline void add_gradient_sums(Lines<const T> grad, Lines<const T> y, int64_t siz
   });
 }
 
-// Without kWithGrad no gradient arrives at these lines: what remains comes by the statistics.
-template <int Count, bool kChannels, bool kGroups, bool kWithGrad, typename T>
-inline void write_gradient_lines(Lines<T> grad_y, Lines<const T> grad, Lines<const T> y,
-                                 int64_t size, AffineValues<Accumulate<T>> a,
-                                 GradientValues<Accumulate<T>> g) {
+template <int Count, bool kChannels, bool kGroups, typename T, typename Source>
+inline void write_gradient_lines(Lines<T> grad_y, Source grad, Lines<const T> y, int64_t size,
+                                 AffineValues<Accumulate<T>> a, GradientValues<Accumulate<T>> g) {
   for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto gate = value<kGroups, kCount>(a.gate, i);
@@ -159,12 +177,10 @@ inline void write_gradient_lines(Lines<T> grad_y, Lines<const T> grad, Lines<con
     const auto offset = gate * value<kChannels, kCount>(g.offset, i) +
                         g.share * value<kGroups, kCount>(g.grad_mean, i);
     for (int line = 0; line < Count; ++line) {
-      const auto element = load_frames<kCount>(y.line(line) + i);
-      auto result = slope * element + offset;
-      if constexpr (kWithGrad)
-        result += factor * where_relu_passes(factor * element + shift,
-                                             load_frames<kCount>(grad.line(line) + i));
-      store<kCount>(grad_y.line(line) + i, result);
+      const auto element = y.template load<kCount>(line, i);
+      const auto d =
+          where_relu_passes(factor * element + shift, grad.template load<kCount>(line, i));
+      store<kCount>(grad_y.line(line) + i, factor * d + (slope * element + offset));
     }
   });
 }

@@ -195,7 +195,7 @@ void refine_backward(const RefineBackwardArguments<T>& b, int64_t begin, int64_t
           const GradientValues<Accumulate<T>> gradient{
               b.slope + piece.channel, b.offset + piece.channel,
               gated ? branch.grad_mean + piece.group : &kZero<Accumulate<T>>, branch.share};
-          write_gradient_lines<count(), channels(), groups(), true>(
+          write_gradient_lines<count(), channels(), groups()>(
               Lines<T>{branch.grad_y + piece.y, piece.y_pitch},
               Lines<const T>{b.grad_out + piece.out, piece.out_pitch}, input_of(a, piece),
               piece.size, values_of(a, piece), gradient);

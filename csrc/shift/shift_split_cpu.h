@@ -6,121 +6,142 @@
 namespace stc {
 namespace {
 
-// Lines of one frame that share their channels and where they come from or go to.
-struct SplitPiece {
-  int64_t frame;
-  int64_t pixel;
-  int64_t channel;
-  int64_t size;
-  int64_t other_frame;  // where the shift takes them, inside the clip or not
-  int64_t grid_pixel;   // of every stride-th pixel; below zero for the others
-  bool is_spatial;
-  bool is_there;  // whether `other_frame` is inside the clip and the pixel on the grid
+// Lines of `spatial`, or of the frames it comes from, put together from three frames: channels
+// [0, fold) and [fold, 2*fold) lie in neighbours, where the clip has them, the others in the frame
+// itself.
+template <typename T>
+struct ShiftedLines {
+  using E = Accumulate<T>;
+
+  Lines<const T> here;
+  int64_t fold;
+  int64_t to_first;   // elements to the neighbour of channels [0, fold); zero: there is none
+  int64_t to_second;  // and of [fold, 2*fold)
+
+  template <int Lanes>
+  STC_INLINE static Vector<E, Lanes> lane_numbers() {
+    Vector<E, Lanes> numbers;
+    for (int lane = 0; lane < Lanes; ++lane) numbers[lane] = static_cast<E>(lane);
+    return numbers;
+  }
+
+  // `first`, `second` and `rest` in the lanes of their channels.
+  template <int Lanes, typename V>
+  STC_INLINE V woven(V first, V second, V rest, int64_t i) const {
+    const V numbers = lane_numbers<Lanes>();
+    const V others = numbers < static_cast<E>(2 * fold - i) ? second : rest;
+    return numbers < static_cast<E>(fold - i) ? first : others;
+  }
+
+  template <int Lanes>
+  STC_INLINE Vector<E, Lanes> load(int64_t index, int64_t i) const {
+    using V = Vector<E, Lanes>;
+    const T* from = here.line(index) + i;
+    if (i >= 2 * fold) return load_frames<Lanes>(from);
+    const V first = i < fold && to_first != 0 ? load_frames<Lanes>(from + to_first) : V{};
+    const V second =
+        i + Lanes > fold && to_second != 0 ? load_frames<Lanes>(from + to_second) : V{};
+    const V rest = i + Lanes > 2 * fold ? load_frames<Lanes>(from) : V{};
+    return woven<Lanes>(first, second, rest, i);
+  }
+
+  template <int Lanes, typename V>
+  STC_INLINE V kept(V result, int64_t i) const {
+    if (i >= 2 * fold || (to_first != 0 && to_second != 0)) return result;
+    return woven<Lanes>(to_first != 0 ? result : V{}, to_second != 0 ? result : V{}, result, i);
+  }
 };
 
 template <typename T>
 struct SplitLayout {
+  using E = Accumulate<T>;
+
   const ShiftSplitArguments<T>& a;
 
   int64_t temporal_channels() const { return a.shape.channels - a.spatial_channels; }
   int64_t grid_width() const { return ceil_div(a.shape.width, a.stride); }
   int64_t grid_pixels() const { return ceil_div(a.shape.height, a.stride) * grid_width(); }
-  bool is_strided() const { return a.stride > 1; }
 
-  // Frames that the shift moves a channel of `spatial` back by.
-  int64_t frames_away(int64_t channel) const {
-    return channel < a.fold ? 1 : channel < 2 * a.fold ? -1 : 0;
-  }
-
+  // Of every stride-th pixel; below zero for the others.
   int64_t grid_pixel_of(int64_t pixel) const {
+    if (a.stride == 1) return pixel;
     const int64_t row = pixel / a.shape.width, column = pixel % a.shape.width;
     if (row % a.stride != 0 || column % a.stride != 0) return -1;
     return row / a.stride * grid_width() + column / a.stride;
   }
 
-  template <typename P>
-  Lines<P> lines_of(P* frames, int64_t frame, int64_t pixels, int64_t pixel, int64_t channels,
-                    int64_t channel) const {
-    return a.shape.channels_last
-               ? Lines<P>{frames + (frame * pixels + pixel) * channels + channel, channels}
-               : Lines<P>{frames + (frame * channels + channel) * pixels + pixel, pixels};
+  // Frames from `frame` to where the shift takes a channel of `spatial` from (direction 1), or to
+  // (direction -1).
+  int64_t frames_away(int64_t channel, int64_t direction) const {
+    return channel < a.fold ? direction : channel < 2 * a.fold ? -direction : 0;
+  }
+
+  bool is_in_clip(int64_t frame, int64_t away) const {
+    const int64_t time = frame % a.num_segments + away;
+    return time >= 0 && time < a.num_segments;
   }
 
   template <typename P>
-  Lines<P> of_input(P* u, int64_t frame, const SplitPiece& piece) const {
-    return lines_of(u, frame, a.shape.pixels(), piece.pixel, a.shape.channels, piece.channel);
+  Lines<P> pixels_of(P* frames, int64_t row, int64_t channels, int64_t channel) const {
+    return {frames + row * channels + channel, channels};
   }
 
   template <typename P>
-  Lines<P> of_results(P* spatial, P* temporal, int64_t frame, const SplitPiece& piece) const {
-    return piece.is_spatial ? lines_of(spatial, frame, a.shape.pixels(), piece.pixel,
-                                       a.spatial_channels, piece.channel)
-                            : lines_of(temporal, frame, grid_pixels(), piece.grid_pixel,
-                                       temporal_channels(), piece.channel - a.spatial_channels);
+  Lines<P> plane_of(P* frames, int64_t frame, int64_t channels, int64_t channel) const {
+    return {frames + (frame * channels + channel) * a.shape.pixels(), a.shape.pixels()};
   }
 
-  AffineValues<Accumulate<T>> values(int64_t channel) const {
-    return {a.scale + channel, a.shift + channel, &kOne<Accumulate<T>>};
+  // Lines of `channels` channels, of which those that are shifted lie in neighbours of `frame`.
+  ShiftedLines<T> shifted(const T* frames, int64_t frame, int64_t pixel, int64_t channels,
+                          int64_t direction) const {
+    const int64_t pixels = a.shape.pixels(), step = direction * pixels * channels;
+    return {pixels_of(frames, frame * pixels + pixel, channels, 0), a.fold,
+            is_in_clip(frame, direction) ? step : 0, is_in_clip(frame, -direction) ? -step : 0};
+  }
+
+  AffineValues<E> values(int64_t channel) const {
+    return {a.scale + channel, a.shift + channel, &kOne<E>};
   }
 };
 
-// work.lines(channels along?, count, piece) for all of a unit. `direction` is 1 to go from results
-// to inputs, -1 to go back.
+// work.spatial(count, frame, pixel) for the first channels of all pixels of a unit, and
+// work.temporal(count, frame, pixel, grid pixel) for the others.
 template <typename T, typename Work>
-inline void for_each_pixel_piece(const SplitLayout<T>& layout, int64_t direction, const Unit& unit,
-                                 const Work& work) {
-  const auto& a = layout.a;
-  const int64_t parts[4] = {0, a.fold, 2 * a.fold, a.spatial_channels};
-  const int64_t frame = unit.clip, time = frame % a.num_segments;
+inline void for_each_pixel(const SplitLayout<T>& layout, const Unit& unit, const Work& work) {
+  const int64_t frame = unit.clip;
   for_each_lines(unit.pixels, [&](auto count, int64_t line) {
     const int64_t pixel = unit.first_pixel + line;
-    for (int part = 0; part < 3; ++part) {
-      const int64_t channel = parts[part], size = parts[part + 1] - channel;
-      if (size == 0) continue;
-      const int64_t away = direction * layout.frames_away(channel);
-      const bool inside = time + away >= 0 && time + away < a.num_segments;
-      work.lines(Along<true>{}, count,
-                 SplitPiece{frame, pixel, channel, size, frame + away, pixel, true, inside});
-    }
+    if (layout.a.spatial_channels > 0) work.spatial(count, frame, pixel);
     if (layout.temporal_channels() == 0) return;
-    const auto temporal = [&](auto pixels, int64_t first, int64_t grid_pixel) {
-      work.lines(Along<true>{}, pixels,
-                 SplitPiece{frame, first, a.spatial_channels, layout.temporal_channels(), frame,
-                            grid_pixel, false, grid_pixel >= 0});
-    };
-    if (!layout.is_strided()) return temporal(count, pixel, pixel);
+    if (layout.a.stride == 1) return work.temporal(count, frame, pixel, pixel);
     for (int64_t each = pixel; each < pixel + count(); ++each)
-      temporal(LineCount<1>{}, each, layout.grid_pixel_of(each));
+      work.temporal(LineCount<1>{}, frame, each, layout.grid_pixel_of(each));
   });
 }
 
-// work.lines for the planes of a unit's channel, or work.strided_plane(frame, channel).
+// work.spatial_plane(frame, channel, frames away), work.temporal_plane(frame, channel) or
+// work.strided_plane(frame, channel) for the unit's plane.
 template <typename T, typename Work>
-inline void for_each_plane(const SplitLayout<T>& layout, int64_t direction, const Unit& unit,
-                           const Work& work) {
-  const auto& a = layout.a;
-  const int64_t channel = unit.index_in_clip;
-  const bool is_spatial = channel < a.spatial_channels;
-  const int64_t away = is_spatial ? direction * layout.frames_away(channel) : 0;
-  const int64_t frame = unit.clip, time = frame % a.num_segments;
-  const bool inside = time + away >= 0 && time + away < a.num_segments;
-  if (!is_spatial && layout.is_strided()) {
-    work.strided_plane(frame, channel);
+inline void for_plane(const SplitLayout<T>& layout, int64_t direction, const Unit& unit,
+                      const Work& work) {
+  const int64_t frame = unit.clip, channel = unit.index_in_clip;
+  if (channel < layout.a.spatial_channels) {
+    work.spatial_plane(frame, channel, layout.frames_away(channel, direction));
+  } else if (layout.a.stride == 1) {
+    work.temporal_plane(frame, channel);
   } else {
-    work.lines(
-        Along<false>{}, LineCount<1>{},
-        SplitPiece{frame, 0, channel, a.shape.pixels(), frame + away, 0, is_spatial, inside});
+    work.strided_plane(frame, channel);
   }
 }
 
 template <typename T, typename Work>
-inline void for_each_piece(const SplitLayout<T>& layout, int64_t direction, int64_t unit,
-                           const Work& work) {
-  const Unit where = unit_of(layout.a.shape, unit);
+inline void for_unit(const SplitLayout<T>& layout, int64_t direction, int64_t index,
+                     const Work& work) {
+  const Unit unit = unit_of(layout.a.shape, index);
   if (layout.a.shape.channels_last) {
-    for_each_pixel_piece(layout, direction, where, work);
+    for_each_pixel(layout, unit, work);
   } else {
-    for_each_plane(layout, direction, where, work);
+    for_plane(layout, direction, unit, work);
   }
 }
 
@@ -179,17 +200,43 @@ template <typename T>
 struct SplitForward {
   SplitLayout<T> layout;
 
-  template <bool kChannels, int Count>
-  void lines(Along<kChannels>, LineCount<Count>, const SplitPiece& piece) const {
+  template <int Count>
+  void spatial(LineCount<Count>, int64_t frame, int64_t pixel) const {
     const auto& a = layout.a;
-    if (piece.grid_pixel < 0) return;
-    const Lines<T> out = layout.of_results(a.spatial, a.temporal, piece.frame, piece);
-    if (!piece.is_there) {
-      for (int line = 0; line < Count; ++line) zero_elements(out.line(line), piece.size);
-      return;
-    }
-    const Lines<const T> u = layout.of_input(a.u, piece.other_frame, piece);
-    affine_relu_lines<Count, kChannels, false>(out, u, piece.size, layout.values(piece.channel));
+    affine_relu_lines<Count, true, false>(
+        layout.pixels_of(a.spatial, frame * a.shape.pixels() + pixel, a.spatial_channels, 0),
+        layout.shifted(a.u, frame, pixel, a.shape.channels, 1), a.spatial_channels,
+        layout.values(0));
+  }
+
+  template <int Count>
+  void temporal(LineCount<Count>, int64_t frame, int64_t pixel, int64_t grid_pixel) const {
+    const auto& a = layout.a;
+    if (grid_pixel < 0) return;
+    const int64_t channels = layout.temporal_channels();
+    affine_relu_lines<Count, true, false>(
+        layout.pixels_of(a.temporal, frame * layout.grid_pixels() + grid_pixel, channels, 0),
+        layout.pixels_of(a.u, frame * a.shape.pixels() + pixel, a.shape.channels,
+                         a.spatial_channels),
+        channels, layout.values(a.spatial_channels));
+  }
+
+  void spatial_plane(int64_t frame, int64_t channel, int64_t away) const {
+    const auto& a = layout.a;
+    const Lines<T> out = layout.plane_of(a.spatial, frame, a.spatial_channels, channel);
+    if (!layout.is_in_clip(frame, away)) return zero_elements(out.first, a.shape.pixels());
+    affine_relu_lines<1, false, false>(
+        out, layout.plane_of(a.u, frame + away, a.shape.channels, channel), a.shape.pixels(),
+        layout.values(channel));
+  }
+
+  void temporal_plane(int64_t frame, int64_t channel) const {
+    const auto& a = layout.a;
+    affine_relu_lines<1, false, false>(
+        layout.plane_of(a.temporal, frame, layout.temporal_channels(),
+                        channel - a.spatial_channels),
+        layout.plane_of(a.u, frame, a.shape.channels, channel), a.shape.pixels(),
+        layout.values(channel));
   }
 
   void strided_plane(int64_t frame, int64_t channel) const {
@@ -204,60 +251,54 @@ struct SplitForward {
   }
 };
 
-template <typename T>
-struct SplitSums {
+// Back through both results: to_spatial and the like name the gradients' lines for work.add(along?,
+// count, gradient, u, size, channel).
+template <typename T, typename Add>
+struct SplitBackward {
   const ShiftSplitBackwardArguments<T>& b;
   SplitLayout<T> layout;
-  Accumulate<T>* sums;
-  Accumulate<T>* products;
+  Add add;
 
-  template <bool kChannels, int Count>
-  void lines(Along<kChannels>, LineCount<Count>, const SplitPiece& piece) const {
-    if (!piece.is_there) return;
-    const Lines<const T> grad =
-        layout.of_results(b.grad_spatial, b.grad_temporal, piece.other_frame, piece);
-    const Lines<const T> u = layout.of_input(layout.a.u, piece.frame, piece);
-    add_gradient_sums<Count, kChannels, false>(grad, u, piece.size, layout.values(piece.channel),
-                                               b.mean + piece.channel, sums + piece.channel,
-                                               products + piece.channel);
+  Lines<const T> u_pixels(int64_t frame, int64_t pixel, int64_t channel) const {
+    const auto& a = layout.a;
+    return layout.pixels_of(a.u, frame * a.shape.pixels() + pixel, a.shape.channels, channel);
   }
 
-  void strided_plane(int64_t frame, int64_t channel) const {
-    T line[StridedPlane<T>::kMostElements];
-    StridedPlane<T>(layout, frame, channel)
-        .for_each_run_on_grid([&](int64_t offset, int64_t grid, int64_t size) {
-          const auto u = every_stride_th(line, layout.a.u + offset, size, layout.a.stride);
-          add_gradient_sums<1, false, false>(Lines<const T>{b.grad_temporal + grid, 0}, u, size,
-                                             layout.values(channel), b.mean + channel,
-                                             sums + channel, products + channel);
-        });
-  }
-};
-
-template <typename T>
-struct SplitGradient {
-  const ShiftSplitBackwardArguments<T>& b;
-  SplitLayout<T> layout;
-
-  GradientValues<Accumulate<T>> values(int64_t channel) const {
-    return {b.slope + channel, b.offset + channel, &kZero<Accumulate<T>>, 0};
+  template <int Count>
+  void spatial(LineCount<Count> count, int64_t frame, int64_t pixel) const {
+    const auto& a = layout.a;
+    add(Along<true>{}, count, layout.shifted(b.grad_spatial, frame, pixel, a.spatial_channels, -1),
+        u_pixels(frame, pixel, 0), a.spatial_channels, 0);
   }
 
-  template <bool kChannels, int Count>
-  void lines(Along<kChannels>, LineCount<Count>, const SplitPiece& piece) const {
-    const Lines<const T> u = layout.of_input(layout.a.u, piece.frame, piece);
-    const Lines<T> grad_u = layout.of_input(b.grad_u, piece.frame, piece);
-    const auto affine = layout.values(piece.channel);
-    const auto gradient = values(piece.channel);
-    if (piece.is_there) {
-      const Lines<const T> grad =
-          layout.of_results(b.grad_spatial, b.grad_temporal, piece.other_frame, piece);
-      write_gradient_lines<Count, kChannels, false, true>(grad_u, grad, u, piece.size, affine,
-                                                          gradient);
+  template <int Count>
+  void temporal(LineCount<Count> count, int64_t frame, int64_t pixel, int64_t grid_pixel) const {
+    const int64_t channels = layout.temporal_channels(), first = layout.a.spatial_channels;
+    const Lines<const T> u = u_pixels(frame, pixel, first);
+    if (grid_pixel < 0) return add(Along<true>{}, count, NoLines<T>{}, u, channels, first);
+    const int64_t row = frame * layout.grid_pixels() + grid_pixel;
+    add(Along<true>{}, count, layout.pixels_of(b.grad_temporal, row, channels, 0), u, channels,
+        first);
+  }
+
+  void spatial_plane(int64_t frame, int64_t channel, int64_t away) const {
+    const auto& a = layout.a;
+    const Lines<const T> u = layout.plane_of(a.u, frame, a.shape.channels, channel);
+    if (layout.is_in_clip(frame, away)) {
+      add(Along<false>{}, LineCount<1>{},
+          layout.plane_of(b.grad_spatial, frame + away, a.spatial_channels, channel), u,
+          a.shape.pixels(), channel);
     } else {
-      write_gradient_lines<Count, kChannels, false, false>(grad_u, Lines<const T>{}, u, piece.size,
-                                                           affine, gradient);
+      add(Along<false>{}, LineCount<1>{}, NoLines<T>{}, u, a.shape.pixels(), channel);
     }
+  }
+
+  void temporal_plane(int64_t frame, int64_t channel) const {
+    const auto& a = layout.a;
+    add(Along<false>{}, LineCount<1>{},
+        layout.plane_of(b.grad_temporal, frame, layout.temporal_channels(),
+                        channel - a.spatial_channels),
+        layout.plane_of(a.u, frame, a.shape.channels, channel), a.shape.pixels(), channel);
   }
 
   void strided_plane(int64_t frame, int64_t channel) const {
@@ -269,44 +310,61 @@ struct SplitGradient {
           if (grid >= 0)
             for (int64_t i = 0; i * stride < size; ++i)
               line[i * stride] = b.grad_temporal[grid + i];
-          write_gradient_lines<1, false, false, true>(Lines<T>{b.grad_u + offset, 0},
-                                                      Lines<const T>{line, 0},
-                                                      Lines<const T>{layout.a.u + offset, 0}, size,
-                                                      layout.values(channel), values(channel));
+          add(Along<false>{}, LineCount<1>{}, Lines<const T>{line, 0},
+              Lines<const T>{layout.a.u + offset, 0}, size, channel);
         });
   }
 };
 
+template <typename T, typename Add>
+SplitBackward<T, Add> split_backward(const ShiftSplitBackwardArguments<T>& b, const Add& add) {
+  return {b, SplitLayout<T>{b.forward}, add};
+}
+
 template <typename T>
 void shift_split_forward(const ShiftSplitArguments<T>& a, int64_t begin, int64_t end) {
   const SplitLayout<T> layout{a};
-  for (int64_t unit = begin; unit < end; ++unit)
-    for_each_piece(layout, 1, unit, SplitForward<T>{layout});
+  for (int64_t unit = begin; unit < end; ++unit) for_unit(layout, 1, unit, SplitForward<T>{layout});
 }
 
-// A unit's sums are rows of their own (NHWC), or its channel's in the rows of its clip (NCHW).
+// A unit's sums are rows of their own (NHWC), or its channel's in the rows of its frame (NCHW).
 template <typename T>
 void shift_split_backward_sums(const ShiftSplitBackwardArguments<T>& b, int64_t begin,
                                int64_t end) {
   const FrameShape& shape = b.forward.shape;
-  for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t row = shape.channels_last ? unit : unit / units_per_clip(shape);
-    const int64_t channel = shape.channels_last ? 0 : unit % units_per_clip(shape);
-    const int64_t channels = shape.channels_last ? shape.channels : 1;
-    Accumulate<T>* sums = b.sums + row * 2 * shape.channels;
+  const SplitLayout<T> layout{b.forward};
+  for (int64_t index = begin; index < end; ++index) {
+    const Unit unit = unit_of(shape, index);
+    Accumulate<T>* sums = b.sums + (shape.channels_last ? index : unit.clip) * 2 * shape.channels;
     Accumulate<T>* products = sums + shape.channels;
-    zero_elements(sums + channel, channels);
-    zero_elements(products + channel, channels);
-    for_each_piece(SplitLayout<T>{b.forward}, -1, unit,
-                   SplitSums<T>{b, SplitLayout<T>{b.forward}, sums, products});
+    zero_elements(sums + (shape.channels_last ? 0 : unit.index_in_clip),
+                  shape.channels_last ? 2 * shape.channels : 1);
+    if (!shape.channels_last) products[unit.index_in_clip] = 0;
+    for_unit(layout, -1, index,
+             split_backward(b, [&](auto along, auto count, auto grad, Lines<const T> u,
+                                   int64_t size, int64_t channel) {
+               if constexpr (!std::is_same_v<decltype(grad), NoLines<T>>)
+                 add_gradient_sums<count(), along(), false>(grad, u, size, layout.values(channel),
+                                                            b.mean + channel, sums + channel,
+                                                            products + channel);
+             }));
   }
 }
 
 template <typename T>
 void shift_split_backward(const ShiftSplitBackwardArguments<T>& b, int64_t begin, int64_t end) {
+  using E = Accumulate<T>;
   const SplitLayout<T> layout{b.forward};
   for (int64_t unit = begin; unit < end; ++unit)
-    for_each_piece(layout, -1, unit, SplitGradient<T>{b, layout});
+    for_unit(
+        layout, -1, unit,
+        split_backward(b, [&](auto along, auto count, auto grad, Lines<const T> u, int64_t size,
+                              int64_t channel) {
+          const Lines<T> grad_u{b.grad_u + (u.first - b.forward.u), u.pitch};
+          const GradientValues<E> gradient{b.slope + channel, b.offset + channel, &kZero<E>, 0};
+          write_gradient_lines<count(), along(), false>(grad_u, grad, u, size,
+                                                        layout.values(channel), gradient);
+        }));
 }
 
 }  // namespace

@@ -7,7 +7,8 @@ namespace stc::test {
 namespace {
 
 struct SplitCase {
-  FrameShape shape;
+  FrameShape shape;  // of frames by themselves
+  int64_t num_segments;
   int64_t spatial_channels;
   int64_t fold;
   int64_t stride;
@@ -30,34 +31,41 @@ struct SplitCase {
   // Where in the frames an element of `spatial` is from, or -1 if that is outside the clip.
   int64_t offset_of_spatial(int64_t frame, int64_t channel, int64_t pixel) const {
     const int64_t later = channel < fold ? 1 : channel < 2 * fold ? -1 : 0;
-    const int64_t time = frame % shape.num_segments + later;
-    if (time < 0 || time >= shape.num_segments) return -1;
+    const int64_t time = frame % num_segments + later;
+    if (time < 0 || time >= num_segments) return -1;
     return offset_of(shape, frame + later, channel, pixel);
   }
 };
 
 std::ostream& operator<<(std::ostream& out, const SplitCase& c) {
-  return out << c.shape << ", spatial_channels " << c.spatial_channels << ", fold " << c.fold
-             << ", stride " << c.stride;
+  return out << c.shape << ", num_segments " << c.num_segments << ", spatial_channels "
+             << c.spatial_channels << ", fold " << c.fold << ", stride " << c.stride;
+}
+
+SplitCase split_case(FrameShape shape, int64_t spatial_channels, int64_t fold, int64_t stride) {
+  const int64_t num_segments = shape.num_segments;
+  shape.clips = shape.frames();
+  shape.num_segments = 1;
+  return {shape, num_segments, spatial_channels, fold, stride};
 }
 
 std::vector<SplitCase> split_cases() {
   std::vector<SplitCase> cases;
   for (const FrameShape& shape : frame_shapes()) {
     const int64_t most = (2 * shape.channels + 2) / 3, fewest = shape.channels / 3;
-    cases.push_back({shape, most, most / 2, 1});
-    cases.push_back({shape, fewest, fewest / 4, 2});
+    cases.push_back(split_case(shape, most, most / 2, 1));
+    cases.push_back(split_case(shape, fewest, fewest / 4, 2));
   }
   for (const FrameShape& shape : few_frame_shapes())
     for (const int64_t spatial_channels :
          {int64_t{0}, int64_t{1}, shape.channels / 2, shape.channels - 1, shape.channels})
       for (const int64_t fold : {int64_t{0}, spatial_channels / 4, spatial_channels / 2})
         for (const int64_t stride : {1, 2, 3, 50})
-          cases.push_back({shape, spatial_channels, fold, stride});
+          cases.push_back(split_case(shape, spatial_channels, fold, stride));
   // Rows of more elements, on the grid or beside it, than are taken together.
   for (const int64_t stride : {2, 3, 511, 512, 513, 600})
     for (const int64_t width : {1024, 1025, 1100, 1537})
-      cases.push_back({{1, 2, 2, 2, width, false}, 1, 0, stride});
+      cases.push_back(split_case({1, 2, 2, 2, width, false}, 1, 0, stride));
   return cases;
 }
 
@@ -70,8 +78,8 @@ struct SplitInputs {
   Buffer<T> u, grad_spatial, grad_temporal;
   Buffer<E> scale, shift, mean, slope, offset;
 
-  SplitInputs(const SplitCase& split_case, Values filled_with, Random& random)
-      : c(split_case),
+  SplitInputs(const SplitCase& of, Values filled_with, Random& random)
+      : c(of),
         values(filled_with),
         u(c.shape.elements()),
         grad_spatial(c.spatial().elements()),
@@ -100,8 +108,8 @@ struct SplitInputs {
   }
 
   ShiftSplitArguments<T> forward() const {
-    return {c.shape,      c.spatial_channels, c.fold,  c.stride, u.data(),
-            scale.data(), shift.data(),       nullptr, nullptr};
+    return {c.shape,  c.num_segments, c.spatial_channels, c.fold,  c.stride,
+            u.data(), scale.data(),   shift.data(),       nullptr, nullptr};
   }
   ShiftSplitBackwardArguments<T> backward() const {
     return {forward(), grad_spatial.data(), grad_temporal.data(), mean.data(),
@@ -169,18 +177,17 @@ std::vector<double> gradients_that_pass(const SplitInputs<T>& in) {
   return d;
 }
 
-// (rows, 2, channels): a row per unit (NHWC) or per clip (NCHW). Products are of a rounded
+// (rows, 2, channels): a row per unit (NHWC) or per frame (NCHW). Products are of a rounded
 // difference.
 template <typename T>
 Output<Accumulate<T>> sums_naively(const SplitInputs<T>& in, const std::vector<double>& d) {
   const FrameShape& shape = in.c.shape;
   const std::vector<int64_t> sets = sets_of_pixels(shape);
   std::vector<Sum> sums(
-      static_cast<size_t>(shape.clips * sets_of_sums(shape) * 2 * shape.channels));
+      static_cast<size_t>(shape.frames() * sets_of_sums(shape) * 2 * shape.channels));
   for_each_element(shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
     const int64_t at = offset_of(shape, frame, channel, pixel);
-    const int64_t row =
-        frame / shape.num_segments * sets_of_sums(shape) + sets[static_cast<size_t>(pixel)];
+    const int64_t row = frame * sets_of_sums(shape) + sets[static_cast<size_t>(pixel)];
     const auto to = static_cast<size_t>(row * 2 * shape.channels + channel);
     const double grad = d[static_cast<size_t>(at)];
     sums[to].add(grad);
@@ -188,7 +195,7 @@ Output<Accumulate<T>> sums_naively(const SplitInputs<T>& in, const std::vector<d
                                                        (to_double(in.u[at]) - in.mean[channel]));
   });
   Output<Accumulate<T>> expected(static_cast<int64_t>(sums.size()));
-  const auto roundings = static_cast<double>(shape.num_segments * shape.pixels() + 2);
+  const auto roundings = static_cast<double>(shape.pixels() + 2);
   for (int64_t i = 0; i < expected.size(); ++i)
     expected[i] = rounded<Accumulate<T>>(sums[static_cast<size_t>(i)], in.values, roundings);
   return expected;
