@@ -14,30 +14,11 @@ from cases import (
     run_with_gradients,
 )
 
+from registered_calls import STEPS, registered_calls
+
 import stc_ops
 
 CLIPS = Clips(2, 4, 16, 5, 3)
-
-
-def registered_calls(clips, memory_format):
-    """Every registered operator, forward and backward, with arguments that fit."""
-    frames = torch.randn(clips.frames).contiguous(memory_format=memory_format)
-    clip_shape = (clips.batch, *clips.frames[1:])
-    clip_frames = torch.randn(clip_shape).contiguous(memory_format=memory_format)
-    pooled = torch.randn(clips.frames[:2])
-    segments = clips.num_segments
-    return {
-        "temporal_shift": (frames, segments, 8),
-        "temporal_shift_backward": (frames, segments, 8),
-        "spatial_pool": (frames,),
-        "spatial_pool_backward": (pooled, clips.height, clips.width, frames.dtype, memory_format),
-        "temporal_pool": (frames, segments),
-        "temporal_pool_backward": (clip_frames, segments, frames.dtype, memory_format),
-        "temporal_gate": (frames, pooled),
-        "temporal_gate_backward": (frames.clone(), frames, pooled),
-        "spatial_gate": (frames, clip_frames, segments),
-        "spatial_gate_backward": (frames.clone(), frames, clip_frames, segments),
-    }
 
 
 REGISTERED = sorted(registered_calls(CLIPS, torch.contiguous_format))
@@ -55,6 +36,8 @@ def test_every_registered_operator_is_checked():
 def test_opcheck(name, memory_format, differentiable):
     if differentiable and name in ("temporal_gate_backward", "spatial_gate_backward"):
         pytest.skip("the gates' backward has no derivative and says so")
+    if differentiable and name in STEPS:
+        pytest.skip("steps are called where nothing is recorded: the fused operators differentiate")
     arguments = registered_calls(CLIPS, memory_format)[name]
     if differentiable:
         arguments = [a.requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
