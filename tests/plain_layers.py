@@ -1,13 +1,58 @@
-"""STC and its parts in plain PyTorch, written from the paper's equations."""
+"""STC, its variants and its parts in plain PyTorch, written from the paper's equations."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 T = 4
+
+STC_VARIANTS = {
+    "paper": {},
+    "alpha-0": {"alpha": 0},
+    "alpha-1/4": {"alpha": Fraction(1, 4)},
+    "alpha-1/2": {"alpha": 0.5},
+    "alpha-15/16": {"alpha": Fraction(15, 16)},
+    "alpha-1": {"alpha": 1.0},
+    "stride-2": {"stride": 2},
+    "stride-2-equal": {"stride": 2, "equal_split": True},
+    "equal": {"equal_split": True},
+    "light": {"reduction": 4},
+    "light-equal": {"reduction": 2, "equal_split": True},
+    "non-shift": {"shift": False},
+    "shift-quarter": {"shift_div": 4},
+    "tr-only": {"spatial_refinement": False},
+    "sr-only": {"temporal_refinement": False},
+    "sim": {"shift": False, "temporal_refinement": False, "spatial_refinement": False},
+    "sim-stride-2": {
+        "stride": 2,
+        "shift": False,
+        "temporal_refinement": False,
+        "spatial_refinement": False,
+    },
+}
+every_variant = pytest.mark.parametrize("variant", STC_VARIANTS.values(), ids=STC_VARIANTS.keys())
+
+
+def random_frames(
+    batch=2, channels=16, size=(6, 5), dtype=torch.float64, memory_format=torch.contiguous_format
+):
+    frames = torch.randn(batch * T, channels, *size, dtype=dtype)
+    return frames.contiguous(memory_format=memory_format)
+
+
+def randomize_norms(module):
+    """Move all normalizations of `module` away from their initial values."""
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.normal_(norm.running_mean, std=0.2)
+            nn.init.uniform_(norm.running_var, 0.5, 1.5)
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias, std=0.2)
 
 
 def clips_of(frames):
@@ -84,12 +129,16 @@ def plain_stc(module, frames, variant):
 def assert_same_with_gradients(module, plain, frames):
     """Assert that outputs, and the gradients of frames and parameters, equal those of `plain`."""
     inputs = [frames.requires_grad_(), *module.parameters()]
-    out, expected = module(frames), plain(frames)
+    assert_equal_with_gradients(module(frames), plain(frames), inputs, inputs)
+
+
+def assert_equal_with_gradients(out, expected, inputs, expected_inputs):
+    """Assert that `out` and its gradients to `inputs` equal the expected, in float64."""
     torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
     grad = torch.randn_like(expected)
     for got, want in zip(
         torch.autograd.grad(out, inputs, grad),
-        torch.autograd.grad(expected, inputs, grad),
+        torch.autograd.grad(expected, expected_inputs, grad),
         strict=True,
     ):
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)

@@ -13,7 +13,6 @@ from cases import (
     oracle,
     run_with_gradients,
 )
-
 from registered_calls import STEPS, registered_calls
 
 import stc_ops

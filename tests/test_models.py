@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 import torch.nn.functional as F
 from cases import every_format
+from small_networks import (
+    CLASSES,
+    NETWORKS,
+    SIZE,
+    T,
+    convolution,
+    every_network,
+    random_clips,
+    small,
+)
 from torch import nn
 
 import stc_ops
@@ -19,40 +27,6 @@ from stc_ops.models import (
     video_resnet,
 )
 from stc_ops.nn import STC, TemporalShift
-
-T = 4
-CLASSES = 5
-SIZE = {"depths": (2, 1, 1, 1), "widths": (16, 16, 16, 32)}
-
-
-def convolution(width, num_segments, stride):
-    return nn.Conv2d(width, width, 3, stride, 1, bias=False)
-
-
-NETWORKS = {
-    "tsn": partial(video_resnet, convolution),
-    "tsm": partial(video_resnet, convolution, residual_shift_div=8),
-    "stc": partial(video_resnet, STC),
-    "stc-light": partial(video_resnet, partial(STC, reduction=4)),
-    "stc-equal": partial(video_resnet, partial(STC, equal_split=True)),
-}
-every_network = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS.keys())
-
-
-def small(build, dtype=torch.float64, **arguments):
-    """A small network in evaluation mode, with normalizations that are not the initial ones."""
-    model = build(CLASSES, T, **SIZE, **arguments).to(dtype).eval()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.2)
-    return model
-
-
-def random_clips(clips=2, size=(32, 32), dtype=torch.float64):
-    return torch.randn(clips * T, 3, *size, dtype=dtype)
 
 
 def torchvision_resnet50_shapes():

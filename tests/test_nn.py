@@ -12,6 +12,7 @@ from plain_layers import (
     T,
     assert_same_with_gradients,
     clips_of,
+    every_variant,
     frames_of,
     plain_shift,
     plain_spatial_branch,
@@ -19,6 +20,7 @@ from plain_layers import (
     plain_stc,
     plain_temporal_branch,
     plain_temporal_refinement,
+    random_frames,
 )
 from torch import nn
 
@@ -33,39 +35,6 @@ from stc_ops.nn import (
     TemporalRefinement,
     TemporalShift,
 )
-
-STC_VARIANTS = {
-    "paper": {},
-    "alpha-0": {"alpha": 0},
-    "alpha-1/4": {"alpha": Fraction(1, 4)},
-    "alpha-1/2": {"alpha": 0.5},
-    "alpha-15/16": {"alpha": Fraction(15, 16)},
-    "alpha-1": {"alpha": 1.0},
-    "stride-2": {"stride": 2},
-    "stride-2-equal": {"stride": 2, "equal_split": True},
-    "equal": {"equal_split": True},
-    "light": {"reduction": 4},
-    "light-equal": {"reduction": 2, "equal_split": True},
-    "non-shift": {"shift": False},
-    "shift-quarter": {"shift_div": 4},
-    "tr-only": {"spatial_refinement": False},
-    "sr-only": {"temporal_refinement": False},
-    "sim": {"shift": False, "temporal_refinement": False, "spatial_refinement": False},
-    "sim-stride-2": {
-        "stride": 2,
-        "shift": False,
-        "temporal_refinement": False,
-        "spatial_refinement": False,
-    },
-}
-every_variant = pytest.mark.parametrize("variant", STC_VARIANTS.values(), ids=STC_VARIANTS.keys())
-
-
-def random_frames(
-    batch=2, channels=16, size=(6, 5), dtype=torch.float64, memory_format=torch.contiguous_format
-):
-    frames = torch.randn(batch * T, channels, *size, dtype=dtype)
-    return frames.contiguous(memory_format=memory_format)
 
 
 @every_format

@@ -22,6 +22,7 @@ def video_resnet(
     depths: Sequence[int] = (3, 4, 6, 3),
     widths: Sequence[int] = (64, 128, 256, 512),
     residual_shift_div: int | None = None,
+    fused: bool = True,
 ) -> VideoResNet:
     """Build a :class:`VideoResNet`, of ResNet-50's size unless told otherwise.
 
@@ -33,6 +34,7 @@ def video_resnet(
         depths: blocks of each of the four stages.
         widths: channels of the middle layers of each of the four stages.
         residual_shift_div: TSM's shift before every block; None for no shift.
+        fused: whether to run the fused operators; see :class:`VideoResNet`.
 
     Raises:
         TypeError: an argument that must be an integer is none.
@@ -46,11 +48,17 @@ def video_resnet(
         num_classes=num_classes,
         dropout=dropout,
         residual_shift_div=residual_shift_div,
+        fused=fused,
     )
 
 
 def stc_resnet50(
-    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5, **stc: Any
+    num_classes: int = 174,
+    num_segments: int = 8,
+    *,
+    dropout: float = 0.5,
+    fused: bool = True,
+    **stc: Any,
 ) -> VideoResNet:
     """Build the paper's STC network: STC in all 16 bottlenecks of ResNet-50 (section III-C).
 
@@ -58,6 +66,7 @@ def stc_resnet50(
         num_classes: logits of one clip.
         num_segments: T, the frames of one clip.
         dropout: probability of dropping a feature before the classifier.
+        fused: whether to run the fused operators; see :class:`VideoResNet`.
         **stc: keywords of :class:`stc_ops.nn.STC`: `alpha`, `reduction`, `equal_split`, `shift`,
             `shift_div`, `temporal_refinement`, `spatial_refinement`.
 
@@ -65,7 +74,8 @@ def stc_resnet50(
         TypeError: an unknown keyword, or an argument that must be an integer is none.
         ValueError: an argument is out of range, or alpha does not split every stage's channels.
     """
-    return video_resnet(partial(STC, **stc), num_classes, num_segments, dropout=dropout)
+    middle_layer = partial(STC, **stc)
+    return video_resnet(middle_layer, num_classes, num_segments, dropout=dropout, fused=fused)
 
 
 def stc_light_resnet50(
@@ -74,21 +84,31 @@ def stc_light_resnet50(
     *,
     dropout: float = 0.5,
     reduction: int = 4,
+    fused: bool = True,
     **stc: Any,
 ) -> VideoResNet:
     """Build the paper's STC-Light network: :func:`stc_resnet50` with a `reduction` (figure 5)."""
-    return stc_resnet50(num_classes, num_segments, dropout=dropout, reduction=reduction, **stc)
+    return stc_resnet50(
+        num_classes, num_segments, dropout=dropout, fused=fused, reduction=reduction, **stc
+    )
 
 
 def tsn_resnet50(
-    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5
+    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5, fused: bool = True
 ) -> VideoResNet:
     """Build TSN: torchvision's ResNet-50 on every frame (Wang et al., ECCV 2016)."""
-    return video_resnet(_spatial_convolution, num_classes, num_segments, dropout=dropout)
+    return video_resnet(
+        _spatial_convolution, num_classes, num_segments, dropout=dropout, fused=fused
+    )
 
 
 def tsm_resnet50(
-    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5, shift_div: int = 8
+    num_classes: int = 174,
+    num_segments: int = 8,
+    *,
+    dropout: float = 0.5,
+    shift_div: int = 8,
+    fused: bool = True,
 ) -> VideoResNet:
     """Build TSM: TSN with a residual shift in all 16 bottlenecks (Lin et al., ICCV 2019)."""
     return video_resnet(
@@ -97,6 +117,7 @@ def tsm_resnet50(
         num_segments,
         dropout=dropout,
         residual_shift_div=shift_div,
+        fused=fused,
     )
 
 

@@ -8,60 +8,15 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from stc_ops.nn import GlobalAvgPool, TemporalShift
+from stc_ops.nn import BNReLU, GlobalAvgPool, TemporalShift
 from stc_ops.operators.checks import check_frames, check_integer, check_segments
+
+from .bottleneck import EXPANSION, Bottleneck, has_fused_kernels
 
 # (channels, num_segments, stride) -> layer from (N*T, channels, H, W) to the same channels
 MiddleLayer: TypeAlias = Callable[[int, int, int], nn.Module]
 
-EXPANSION = 4
 STAGES = 4
-
-
-class Bottleneck(nn.Module):
-    """Residual block: 1x1 convolution, middle layer with the stride, 1x1 convolution.
-
-    ``out = relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(shift(x))))))))) + downsample(x))``, the
-    bottleneck of torchvision's ResNet with ``conv2`` exchanged and with TSM's residual shift.
-
-    Args:
-        in_channels: channels of ``x``.
-        width: channels of the middle layer; the block's result has 4 times as many.
-        stride: of `middle`, and so of the block.
-        middle: the layer in the place of the 3x3 convolution.
-        shift: what the residual path sees first, TSM's :class:`~stc_ops.nn.TemporalShift` or
-            an identity.
-    """
-
-    def __init__(
-        self, in_channels: int, width: int, stride: int, middle: nn.Module, shift: nn.Module
-    ) -> None:
-        """See the class."""
-        super().__init__()
-        out_channels = width * EXPANSION
-        self.shift = shift
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = middle
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, 4*width, H/stride, W/stride)``."""
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(self.shift(x))))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        out += identity
-        return self.relu(out)
 
 
 class VideoResNet(nn.Module):
@@ -81,6 +36,11 @@ class VideoResNet(nn.Module):
         dropout: probability of dropping a feature before the classifier.
         residual_shift_div: TSM's: shift one part in this many of the channels each way at the
             entrance of every block's residual path; None for no shift.
+        fused: the initial value of the attribute.
+
+    Attributes:
+        fused: whether the stem and all blocks run the fused operators, see :class:`Bottleneck`;
+            may be set at any time. Parameters and state dict are the same either way.
 
     Raises:
         TypeError: an argument that must be an integer is none.
@@ -97,6 +57,7 @@ class VideoResNet(nn.Module):
         num_classes: int,
         dropout: float,
         residual_shift_div: int | None,
+        fused: bool = True,
     ) -> None:
         """See the class."""
         super().__init__()
@@ -110,6 +71,7 @@ class VideoResNet(nn.Module):
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU(inplace=True)
+        self.bn_relu = BNReLU()
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
         def stage(index: int, in_channels: int) -> nn.Sequential:
@@ -130,6 +92,19 @@ class VideoResNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[3] * EXPANSION, num_classes)
         _initialize_convolutions(self)
+        self.fused = fused
+
+    @property
+    def fused(self) -> bool:
+        """See the class."""
+        return self._fused
+
+    @fused.setter
+    def fused(self, fused: bool) -> None:
+        self._fused = fused
+        for module in self.modules():
+            if isinstance(module, Bottleneck):
+                module.fused = fused
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Classify clips.
@@ -146,10 +121,16 @@ class VideoResNet(nn.Module):
             ValueError: `frames` is not 4-D, has no 3 channels, or does not split into clips.
         """
         self._check(frames)
-        x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
+        x = self.maxpool(self._stem(frames))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         features = self.dropout(self.avgpool(x))
         return self.fc(features).unflatten(0, (-1, self.num_segments)).mean(1)
+
+    def _stem(self, frames: torch.Tensor) -> torch.Tensor:
+        u = self.conv1(frames)
+        if self.fused and has_fused_kernels(u):
+            return self.bn_relu(u, self.bn1)
+        return self.relu(self.bn1(u))
 
     def _check(self, frames: torch.Tensor) -> None:
         check_frames("VideoResNet", "frames", frames)

@@ -10,7 +10,8 @@ from torch import nn
 
 from stc_ops.nn import STC
 
-from .resnet import Bottleneck, VideoResNet
+from .bottleneck import Bottleneck
+from .resnet import VideoResNet
 
 _CLASSIFIER = ("fc.weight", "fc.bias")
 _KERNEL_SIZE = (3, 3)

@@ -1,6 +1,8 @@
 """Layers over folded frames (N*T, C, H, W): they hold the parameters and call the operators."""
 
+from .batch_norm import batch_norm_of
 from .branches import SpatialBranch, TemporalBranch
+from .fused import BNAddReLU, BNReLU, BNReLUShift, BNReLUShiftSplit, RefineBNReLU
 from .gate_network import GateNetwork
 from .pool import GlobalAvgPool
 from .refinement import SpatialRefinement, TemporalRefinement
@@ -10,12 +12,18 @@ from .temporal_conv import TemporalConv2d
 
 __all__ = [
     "STC",
+    "BNAddReLU",
+    "BNReLU",
+    "BNReLUShift",
+    "BNReLUShiftSplit",
     "GateNetwork",
     "GlobalAvgPool",
+    "RefineBNReLU",
     "SpatialBranch",
     "SpatialRefinement",
     "TemporalBranch",
     "TemporalConv2d",
     "TemporalRefinement",
     "TemporalShift",
+    "batch_norm_of",
 ]

@@ -47,6 +47,11 @@ class GateNetwork(nn.Sequential):
         layers["gate"] = convolution(hidden, channels, 3, padding=1, bias=False)
         super().__init__(layers)
 
+    @property
+    def weights(self) -> tuple[torch.Tensor, ...]:
+        """``(gate,)`` or STC-Light's ``(reduce, gate)``: as :func:`stc_ops.refine_bn_relu` asks."""
+        return tuple(layer.weight for layer in self if not isinstance(layer, nn.ReLU))
+
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Return logits of the shape and dtype of `context`, whatever the dtype of the weights."""
         return super().forward(context.to(self.gate.weight.dtype)).to(context.dtype)

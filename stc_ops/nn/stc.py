@@ -7,10 +7,14 @@ from fractions import Fraction
 import torch
 from torch import nn
 
+from stc_ops.operators import bn_relu_shift_split, refine_bn_relu
 from stc_ops.operators.checks import check_frames, check_integer
 
+from .batch_norm import BatchNormModule, batch_norm_of
 from .branches import SpatialBranch, TemporalBranch
 from .memory_format import format_of_strides
+from .refinement import SpatialRefinement, TemporalRefinement
+from .shift import TemporalShift
 
 # Far above any channel count, so that a float close to a wanted ratio, 0.3 for 3/10, becomes it.
 _LARGEST_DENOMINATOR = 10**6
@@ -73,6 +77,8 @@ class STC(nn.Module):
         if equal_split:
             spatial_in = temporal_in = _half_of(channels, alpha)
         self.channels = channels
+        self.num_segments = num_segments
+        self.stride = stride
         self.branch_inputs = (spatial_in, temporal_in)
         self.spatial = self.temporal = None
         if spatial_out > 0:
@@ -105,14 +111,67 @@ class STC(nn.Module):
             TypeError: ``x`` is no tensor of a supported dtype.
             ValueError: ``x`` is not 4-D, has other than C channels, or does not split into clips.
         """
-        check_frames("STC", "x", x)
-        if x.shape[1] != self.channels:
-            raise ValueError(
-                f"STC: x must have {self.channels} channels, got shape {tuple(x.shape)}"
-            )
+        self._check("x", x)
         # A convolution's result is channels_last where its weight is, and cat takes a branch of one
         # channel for contiguous, whatever the other one is.
         return self._branches(x).contiguous(memory_format=format_of_strides(x))
+
+    def forward_fused(
+        self, u: torch.Tensor, bn_before: BatchNormModule, bn_after: BatchNormModule
+    ) -> torch.Tensor:
+        """Compute ``relu(bn_after(self(relu(bn_before(u)))))`` by the fused operators.
+
+        :func:`stc_ops.bn_relu_shift_split`, the two convolutions and
+        :func:`stc_ops.refine_bn_relu`; forward hooks of the layers that these replace do not run.
+        A subclass that changes :meth:`forward` has to change this too.
+
+        Args:
+            u: frames ``(N*T, C, H, W)`` as :meth:`forward` takes them.
+            bn_before: the normalization of ``u``.
+            bn_after: the normalization of the result of :meth:`forward`.
+
+        Returns:
+            ``(N*T, C, ceil(H/s), ceil(W/s))`` in the memory format of ``u``.
+
+        Raises:
+            TypeError: an argument has the wrong type or dtype.
+            ValueError: ``u`` is not 4-D, has other than C channels or does not split into clips, or
+                a normalization does not fit.
+        """
+        self._check("u", u)
+        spatial_x, temporal_x = bn_relu_shift_split(
+            u,
+            batch_norm_of(bn_before),
+            self.branch_inputs,
+            self.num_segments,
+            self.stride,
+            self._shift_div(),
+        )
+        spatial_y = None if self.spatial is None else self.spatial.conv(spatial_x)
+        temporal_y = None if self.temporal is None else self.temporal.conv.convolve(temporal_x)
+        out = refine_bn_relu(
+            spatial_y,
+            temporal_y,
+            batch_norm_of(bn_after),
+            self.num_segments,
+            _gate_weights(self.spatial),
+            _gate_weights(self.temporal),
+        )
+        # A convolution's result is channels_last where its weight is, and branches of one channel
+        # are contiguous.
+        return out.contiguous(memory_format=format_of_strides(u))
+
+    def _check(self, argument: str, frames: torch.Tensor) -> None:
+        check_frames("STC", argument, frames)
+        if frames.shape[1] != self.channels:
+            raise ValueError(
+                f"STC: {argument} must have {self.channels} channels, "
+                f"got shape {tuple(frames.shape)}"
+            )
+
+    def _shift_div(self) -> int | None:
+        shift = None if self.spatial is None else self.spatial.shift
+        return shift.shift_div if isinstance(shift, TemporalShift) else None
 
     def _branches(self, x: torch.Tensor) -> torch.Tensor:
         if self.temporal is None:
@@ -121,6 +180,13 @@ class STC(nn.Module):
             return self.temporal(x)
         spatial_x, temporal_x = x.split(self.branch_inputs, dim=1)
         return torch.cat((self.spatial(spatial_x), self.temporal(temporal_x)), dim=1)
+
+
+def _gate_weights(branch: SpatialBranch | TemporalBranch | None) -> tuple[torch.Tensor, ...]:
+    refine = None if branch is None else branch.refine
+    if isinstance(refine, (TemporalRefinement, SpatialRefinement)):
+        return refine.gate_network.weights
+    return ()
 
 
 def _spatial_channels(channels: int, alpha: Fraction | float) -> int:

@@ -58,14 +58,18 @@ class TemporalConv2d(nn.Conv2d):
         """
         check_frames("TemporalConv2d", "x", x)
         check_segments("TemporalConv2d", "x", x, self.num_segments)
-        frames = x[:, :, :: self.spatial_stride, :: self.spatial_stride]
+        return self.convolve(x[:, :, :: self.spatial_stride, :: self.spatial_stride])
+
+    def convolve(self, frames: torch.Tensor) -> torch.Tensor:
+        """Convolve the pixels at the stride, ``x[:, :, ::s, ::s]``, where they have been taken."""
+        layout = format_of_strides(frames)
         frames = frames.contiguous(memory_format=torch.channels_last)
         # Views in any other order give the axis N of a single clip a stride by which the
         # convolution no longer recognizes channels_last, and copies.
         pixels = frames.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, self.num_segments))
         convolved = super().forward(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).flatten(0, 1)
         out = convolved.unflatten(1, frames.shape[2:]).permute(0, 3, 1, 2)
-        return out.contiguous(memory_format=format_of_strides(x))
+        return out.contiguous(memory_format=layout)
 
     def extra_repr(self) -> str:
         """Return the arguments as ``print(module)`` shows them."""

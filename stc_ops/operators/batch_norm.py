@@ -186,9 +186,9 @@ def _over_processes(
     if group is None:
         return moments, count
     mine = torch.cat((moments.new_full((1,), float(count)), moments.flatten()))
-    gathered = mine.new_empty((dist.get_world_size(group), mine.numel()))
-    dist.all_gather_into_tensor(gathered, mine, group=group)
-    gathered = gathered.double()
+    of_processes = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(of_processes, mine, group=group)
+    gathered = torch.stack(of_processes).double()
     counts, means, variances = gathered[:, :1], *gathered[:, 1:].chunk(2, dim=1)
     total = counts.sum()
     mean = (counts * means).sum(0) / total
@@ -231,4 +231,5 @@ def normalization_gradient(
         dist.all_reduce(means, group=statistics.process_group)
         means /= statistics.count
     grad_coefficients = steps.batch_norm_grad_coefficients(means, coefficients)
-    return NormalizationGradient(sums[1] * coefficients[3], sums[0], grad_coefficients)
+    # A gradient that is a view would share its memory with those of other parameters.
+    return NormalizationGradient(sums[1] * coefficients[3], sums[0].clone(), grad_coefficients)

@@ -1,0 +1,91 @@
+"""The block of the networks: the bottleneck of torchvision's ResNet, fused or layer by layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from stc_ops.backends import select_backend
+from stc_ops.nn import STC, BNAddReLU, BNReLU
+
+EXPANSION = 4
+
+
+class Bottleneck(nn.Module):
+    """Residual block: 1x1 convolution, middle layer with the stride, 1x1 convolution.
+
+    ``out = relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(shift(x))))))))) + downsample(x))``, the
+    bottleneck of torchvision's ResNet with ``conv2`` exchanged and with TSM's residual shift.
+
+    Args:
+        in_channels: channels of ``x``.
+        width: channels of the middle layer; the block's result has 4 times as many.
+        stride: of `middle`, and so of the block.
+        middle: the layer in the place of the 3x3 convolution.
+        shift: what the residual path sees first, TSM's :class:`~stc_ops.nn.TemporalShift` or
+            an identity.
+
+    Attributes:
+        fused: whether to run :mod:`stc_ops.nn`'s fused layers in the place of ``bn1`` to ``bn3``,
+            the ReLUs, the residual sum and all of an :class:`~stc_ops.nn.STC` but its convolutions;
+            True unless set. They know ``nn.BatchNorm2d`` and ``nn.SyncBatchNorm`` only, and forward
+            hooks of the layers that they replace do not run. The reference backend runs the layers
+            one by one in any case.
+    """
+
+    def __init__(
+        self, in_channels: int, width: int, stride: int, middle: nn.Module, shift: nn.Module
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        out_channels = width * EXPANSION
+        self.shift = shift
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = middle
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.bn_relu = BNReLU()
+        self.bn_add_relu = BNAddReLU()
+        self.fused = True
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, 4*width, H/stride, W/stride)``."""
+        if self.fused and has_fused_kernels(x):
+            return self._forward_fused(x)
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(self.shift(x))))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out += identity
+        return self.relu(out)
+
+    def _forward_fused(self, x: torch.Tensor) -> torch.Tensor:
+        u = self.conv1(self.shift(x))
+        if isinstance(self.conv2, STC):
+            out = self.conv2.forward_fused(u, self.bn1, self.bn2)
+        else:
+            out = self.bn_relu(self.conv2(self.bn_relu(u, self.bn1)), self.bn2)
+        w = self.conv3(out)
+        if self.downsample is not None:
+            convolution, identity_bn = self.downsample
+            return self.bn_add_relu(w, self.bn3, convolution(x), identity_bn)
+        # Under autocast x may be wider than what a convolution returns.
+        return self.bn_add_relu(w, self.bn3, x.to(w.dtype))
+
+
+def has_fused_kernels(frames: torch.Tensor) -> bool:
+    """Tell whether the fused operators are more than plain PyTorch for `frames`.
+
+    Where they are not, running the layers one by one costs nothing and lets hooks, such as those
+    of :func:`stc_ops.cost.cost`, see every layer.
+    """
+    return select_backend("Bottleneck", frames.device) != "reference"

@@ -1,0 +1,232 @@
+"""The fused operators as layers that take the batch norms, and the gates, which a network has.
+
+They hold no parameters and no layers: the state dict of the network, the conversion of its batch
+norms to ``nn.SyncBatchNorm`` and which of them train stay what they are without these layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from stc_ops.operators import (
+    bn_add_relu,
+    bn_relu,
+    bn_relu_shift,
+    bn_relu_shift_split,
+    refine_bn_relu,
+)
+from stc_ops.operators.checks import check_integer
+
+from .batch_norm import BatchNormModule, batch_norm_of
+from .gate_network import GateNetwork
+
+
+class BNReLU(nn.Module):
+    """Batch norm and ReLU in one pass: :func:`stc_ops.bn_relu` without parameters."""
+
+    def forward(self, u: torch.Tensor, bn: BatchNormModule) -> torch.Tensor:
+        """Return ``relu(bn(u))`` of frames ``(N*T, C, H, W)``; same shape, dtype, memory format.
+
+        Raises:
+            TypeError: an argument has the wrong type or dtype.
+            ValueError: ``u`` is not 4-D or `bn` does not fit.
+        """
+        return bn_relu(u, batch_norm_of(bn))
+
+
+class BNReLUShift(nn.Module):
+    """Batch norm, ReLU and temporal shift in one pass, for TSM-style networks.
+
+    :func:`stc_ops.bn_relu_shift` without parameters.
+
+    Args:
+        num_segments: T, the frames of one clip.
+        shift_div: one part in ``shift_div`` of the channels moves each way; at least 2.
+
+    Raises:
+        TypeError: an argument is no integer.
+        ValueError: an argument is too small.
+    """
+
+    def __init__(self, num_segments: int, shift_div: int = 8) -> None:
+        """See the class."""
+        super().__init__()
+        check_integer("BNReLUShift", "num_segments", num_segments, minimum=1)
+        check_integer("BNReLUShift", "shift_div", shift_div, minimum=2)
+        self.num_segments = num_segments
+        self.shift_div = shift_div
+
+    def forward(self, u: torch.Tensor, bn: BatchNormModule) -> torch.Tensor:
+        """Return ``shift(relu(bn(u)))`` of frames ``(N*T, C, H, W)``; same shape, dtype, format.
+
+        Raises:
+            TypeError: an argument has the wrong type or dtype.
+            ValueError: ``u`` is not 4-D, its frames do not split into clips, or `bn` does not fit.
+        """
+        return bn_relu_shift(u, batch_norm_of(bn), self.num_segments, self.shift_div)
+
+    def extra_repr(self) -> str:
+        """Return the arguments as ``print(module)`` shows them."""
+        return f"num_segments={self.num_segments}, shift_div={self.shift_div}"
+
+
+class BNReLUShiftSplit(nn.Module):
+    """Batch norm, ReLU, temporal shift and split in one pass: what STC's convolutions read.
+
+    :func:`stc_ops.bn_relu_shift_split` without parameters. With ``v = relu(bn(u))`` and
+    ``split = (a, b)``::
+
+        spatial  = temporal_shift(v[:, :a], num_segments, shift_div)
+        temporal = v[:, a:, ::stride, ::stride]
+
+    Args:
+        split: a and b; together the channels of ``u``.
+        num_segments: T, the frames of one clip.
+        stride: of the pixels in `temporal`.
+        shift_div: one part in ``shift_div`` of the first a channels moves each way; at least 2, or
+            None for no shift.
+
+    Raises:
+        TypeError: an argument that must be an integer is none.
+        ValueError: an argument is too small, or `split` is no pair.
+    """
+
+    def __init__(
+        self,
+        split: tuple[int, int],
+        num_segments: int,
+        stride: int = 1,
+        shift_div: int | None = 8,
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        if len(split) != 2:
+            raise ValueError(f"BNReLUShiftSplit: split must be two integers, got {split}")
+        for channels in split:
+            check_integer("BNReLUShiftSplit", "split", channels, minimum=0)
+        check_integer("BNReLUShiftSplit", "num_segments", num_segments, minimum=1)
+        check_integer("BNReLUShiftSplit", "stride", stride, minimum=1)
+        if shift_div is not None:
+            check_integer("BNReLUShiftSplit", "shift_div", shift_div, minimum=2)
+        self.split = tuple(split)
+        self.num_segments = num_segments
+        self.stride = stride
+        self.shift_div = shift_div
+
+    def forward(self, u: torch.Tensor, bn: BatchNormModule) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map frames ``(N*T, a + b, H, W)`` to the inputs of the two convolutions.
+
+        Returns:
+            ``(N*T, a, H, W)`` and ``(N*T, b, ceil(H/stride), ceil(W/stride))``, in the dtype and
+            memory format of ``u``.
+
+        Raises:
+            TypeError: an argument has the wrong type or dtype.
+            ValueError: ``u`` is not 4-D, has other channels, its frames do not split into clips, or
+                `bn` does not fit.
+        """
+        return bn_relu_shift_split(
+            u, batch_norm_of(bn), self.split, self.num_segments, self.stride, self.shift_div
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments as ``print(module)`` shows them."""
+        return (
+            f"split={self.split}, num_segments={self.num_segments}, stride={self.stride}, "
+            f"shift_div={self.shift_div}"
+        )
+
+
+class RefineBNReLU(nn.Module):
+    """STC's refinements, concatenation, batch norm and ReLU: all behind its convolutions.
+
+    :func:`stc_ops.refine_bn_relu` without parameters:
+    ``out = relu(bn(cat(TR(spatial_y), SR(temporal_y))))`` (paper, equations 1 to 3); see
+    :class:`TemporalRefinement` for TR and :class:`SpatialRefinement` for SR.
+
+    Args:
+        num_segments: T, the frames of one clip.
+
+    Raises:
+        TypeError: `num_segments` is no integer.
+        ValueError: `num_segments` is below 1.
+    """
+
+    def __init__(self, num_segments: int) -> None:
+        """See the class."""
+        super().__init__()
+        check_integer("RefineBNReLU", "num_segments", num_segments, minimum=1)
+        self.num_segments = num_segments
+
+    def forward(
+        self,
+        spatial_y: torch.Tensor | None,
+        temporal_y: torch.Tensor | None,
+        bn: BatchNormModule,
+        temporal_gates: GateNetwork | None = None,
+        spatial_gates: GateNetwork | None = None,
+    ) -> torch.Tensor:
+        """Map frames ``(N*T, a, H, W)`` and ``(N*T, b, H, W)`` to ``(N*T, a + b, H, W)``.
+
+        Args:
+            spatial_y: what S_T's convolution returns, or None where there is no S_T.
+            temporal_y: what T_S's convolution returns, or None where there is no T_S.
+            bn: the normalization of the ``a + b`` channels.
+            temporal_gates: the gate network of TR, with ``nn.Conv1d``; None for no TR.
+            spatial_gates: the gate network of SR, with ``nn.Conv2d``; None for no SR.
+
+        Returns:
+            Frames in the dtype of the branches; channels_last if a branch is.
+
+        Raises:
+            TypeError: an argument has the wrong type or dtype, or the branches differ in dtype.
+            ValueError: both branches are None or do not fit each other, frames do not split into
+                clips, or `bn` or a gate network does not fit.
+        """
+        return refine_bn_relu(
+            spatial_y,
+            temporal_y,
+            batch_norm_of(bn),
+            self.num_segments,
+            () if temporal_gates is None else temporal_gates.weights,
+            () if spatial_gates is None else spatial_gates.weights,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the argument as ``print(module)`` shows it."""
+        return f"num_segments={self.num_segments}"
+
+
+class BNAddReLU(nn.Module):
+    """Batch norm, residual sum and ReLU in one pass: the end of a residual block.
+
+    :func:`stc_ops.bn_add_relu` without parameters.
+    """
+
+    def forward(
+        self,
+        w: torch.Tensor,
+        bn: BatchNormModule,
+        identity: torch.Tensor,
+        identity_bn: BatchNormModule | None = None,
+    ) -> torch.Tensor:
+        """Return ``relu(bn(w) + identity)``, or ``relu(bn(w) + identity_bn(identity))``.
+
+        Args:
+            w: frames ``(N*T, C, H, W)``, what the last convolution of a block returns.
+            bn: the normalization of ``w``.
+            identity: frames of the shape and dtype of ``w``; the block's input, or what the
+                convolution of a downsample branch returns.
+            identity_bn: the normalization of `identity`, or None to add it as it is.
+
+        Returns:
+            Tensor of the shape, dtype and memory format of ``w``.
+
+        Raises:
+            TypeError: an argument has the wrong type or dtype.
+            ValueError: ``w`` is not 4-D, `identity` has another shape or device, or a normalization
+                does not fit.
+        """
+        identity_norm = None if identity_bn is None else batch_norm_of(identity_bn)
+        return bn_add_relu(w, batch_norm_of(bn), identity, identity_norm)
