@@ -8,34 +8,21 @@
 namespace stc {
 namespace {
 
-// Lines that are taken together where they share their coefficients.
-constexpr int kLinesTogether = 4;
-
-template <int Count>
-using LineCount = std::integral_constant<int, Count>;
-
 template <bool kAlong>
 using Along = std::bool_constant<kAlong>;
 
-// Loads of frames, which stream through memory.
-template <int Lanes, typename T>
-inline Vector<Accumulate<T>, Lanes> load_frames(const T* from) {
-  constexpr int64_t kPage = 4096;
-  if constexpr (Lanes == kLanes<T>) __builtin_prefetch(reinterpret_cast<const char*>(from) + kPage);
-  return load<Lanes>(from);
-}
-
-// Lines `pitch` elements apart.
-template <typename P>
-struct Lines {
-  P* first;
-  int64_t pitch;
-
-  STC_INLINE P* line(int64_t index) const { return first + index * pitch; }
+// A line of frames. They stream through memory, several of them side by side: each load asks for
+// what lies half a page behind it.
+template <typename T>
+struct Line {
+  const T* first;
 
   template <int Lanes>
-  STC_INLINE auto load(int64_t index, int64_t i) const {
-    return load_frames<Lanes>(line(index) + i);
+  STC_INLINE Vector<Accumulate<T>, Lanes> load(int64_t i) const {
+    constexpr int64_t kBytesAhead = 2048;
+    if constexpr (Lanes == kLanes<T>)
+      __builtin_prefetch(reinterpret_cast<const char*>(first + i) + kBytesAhead);
+    return stc::load<Lanes>(first + i);
   }
 
   // What becomes of a result where there is nothing to load.
@@ -45,11 +32,11 @@ struct Lines {
   }
 };
 
-// No lines: zeros.
+// No line: zeros.
 template <typename T>
-struct NoLines {
+struct NoLine {
   template <int Lanes>
-  STC_INLINE auto load(int64_t, int64_t) const {
+  STC_INLINE Vector<Accumulate<T>, Lanes> load(int64_t) const {
     return Vector<Accumulate<T>, Lanes>{};
   }
 };
@@ -98,16 +85,14 @@ inline V where_relu_passes(V v, V grad) {
   return v <= 0 ? V{} : grad;
 }
 
-template <int Count, bool kChannels, bool kGroups, typename T, typename Source>
-inline void affine_relu_lines(Lines<T> out, Source y, int64_t size, AffineValues<Accumulate<T>> a) {
+template <bool kChannels, bool kGroups, typename T, typename Source>
+inline void affine_relu_line(T* out, Source y, int64_t size, AffineValues<Accumulate<T>> a) {
   for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto factor = value<kGroups, kCount>(a.gate, i) * value<kChannels, kCount>(a.scale, i);
     const auto shift = value<kChannels, kCount>(a.shift, i);
-    for (int line = 0; line < Count; ++line) {
-      const auto result = relu(factor * y.template load<kCount>(line, i) + shift);
-      store<kCount>(out.line(line) + i, y.template kept<kCount>(result, i));
-    }
+    const auto result = relu(factor * y.template load<kCount>(i) + shift);
+    store<kCount>(out + i, y.template kept<kCount>(result, i));
   });
 }
 
@@ -141,10 +126,10 @@ class LineSum {
 
 // sums += d, products += d * (y - centre). The centre spares the digits that a large mean would
 // cost.
-template <int Count, bool kChannels, bool kGroups, typename T, typename Source>
-inline void add_gradient_sums(Source grad, Lines<const T> y, int64_t size,
-                              AffineValues<Accumulate<T>> a, const Accumulate<T>* centre,
-                              Accumulate<T>* sums, Accumulate<T>* products) {
+template <bool kChannels, bool kGroups, typename T, typename Source>
+inline void add_gradient_sums(Source grad, Line<T> y, int64_t size, AffineValues<Accumulate<T>> a,
+                              const Accumulate<T>* centre, Accumulate<T>* sums,
+                              Accumulate<T>* products) {
   constexpr bool kAlong = kChannels || kGroups;
   LineSum<kAlong, T> line_sum(sums), line_product(products);
   for_each_vector<kLanes<T>>(size, [=, &line_sum, &line_product](auto lanes, int64_t i) STC_INLINE {
@@ -152,22 +137,16 @@ inline void add_gradient_sums(Source grad, Lines<const T> y, int64_t size,
     const auto factor = value<kGroups, kCount>(a.gate, i) * value<kChannels, kCount>(a.scale, i);
     const auto shift = value<kChannels, kCount>(a.shift, i);
     const auto middle = value<kAlong, kCount>(centre, i);
-    Vector<Accumulate<T>, kCount> sum{}, product{};
-    for (int line = 0; line < Count; ++line) {
-      const auto element = y.template load<kCount>(line, i);
-      const auto d =
-          where_relu_passes(factor * element + shift, grad.template load<kCount>(line, i));
-      sum += d;
-      product += d * (element - middle);
-    }
-    line_sum.template add<kCount>(i, sum);
-    line_product.template add<kCount>(i, product);
+    const auto element = y.template load<kCount>(i);
+    const auto d = where_relu_passes(factor * element + shift, grad.template load<kCount>(i));
+    line_sum.template add<kCount>(i, d);
+    line_product.template add<kCount>(i, d * (element - middle));
   });
 }
 
-template <int Count, bool kChannels, bool kGroups, typename T, typename Source>
-inline void write_gradient_lines(Lines<T> grad_y, Source grad, Lines<const T> y, int64_t size,
-                                 AffineValues<Accumulate<T>> a, GradientValues<Accumulate<T>> g) {
+template <bool kChannels, bool kGroups, typename T, typename Source>
+inline void write_gradient_line(T* grad_y, Source grad, Line<T> y, int64_t size,
+                                AffineValues<Accumulate<T>> a, GradientValues<Accumulate<T>> g) {
   for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto gate = value<kGroups, kCount>(a.gate, i);
@@ -176,22 +155,10 @@ inline void write_gradient_lines(Lines<T> grad_y, Source grad, Lines<const T> y,
     const auto slope = gate * gate * value<kChannels, kCount>(g.slope, i);
     const auto offset = gate * value<kChannels, kCount>(g.offset, i) +
                         g.share * value<kGroups, kCount>(g.grad_mean, i);
-    for (int line = 0; line < Count; ++line) {
-      const auto element = y.template load<kCount>(line, i);
-      const auto d =
-          where_relu_passes(factor * element + shift, grad.template load<kCount>(line, i));
-      store<kCount>(grad_y.line(line) + i, factor * d + (slope * element + offset));
-    }
+    const auto element = y.template load<kCount>(i);
+    const auto d = where_relu_passes(factor * element + shift, grad.template load<kCount>(i));
+    store<kCount>(grad_y + i, factor * d + (slope * element + offset));
   });
-}
-
-// body(LineCount, first line) over `lines` lines that share their coefficients.
-template <typename Body>
-inline void for_each_lines(int64_t lines, const Body& body) {
-  int64_t line = 0;
-  for (; line + kLinesTogether <= lines; line += kLinesTogether)
-    body(LineCount<kLinesTogether>{}, line);
-  for (; line < lines; ++line) body(LineCount<1>{}, line);
 }
 
 }  // namespace

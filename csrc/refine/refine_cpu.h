@@ -6,57 +6,40 @@
 namespace stc {
 namespace {
 
-// Lines of one branch and frame that share their gates.
+// A line of one branch.
 struct RefinePiece {
   int branch;
-  int64_t frame;
   int64_t size;
   int64_t channel;  // of the first element, in the concatenation
   int64_t y;        // offset in the branch
-  int64_t y_pitch;
-  int64_t out;  // offset in the concatenation
-  int64_t out_pitch;
-  int64_t group;  // offset in what is kept per group
+  int64_t out;      // offset in the concatenation
+  int64_t group;    // offset in what is kept per group
 };
 
-// work(channels along?, groups along?, count, piece) for the lines of a branch's pixels.
+// work(channels along?, groups along?, piece) for the branches of one pixel.
 template <typename T, typename Work>
-inline void for_each_branch_piece(const RefineArguments<T>& a, int index, int64_t frame,
-                                  int64_t pixel, int64_t lines, const Work& work) {
-  const RefineBranch<T>& branch = a.branches[index];
+inline void for_each_branch(const RefineArguments<T>& a, int64_t frame, int64_t pixel,
+                            const Work& work) {
   const int64_t row = frame * a.shape.pixels() + pixel;
-  RefinePiece piece{index,
-                    frame,
-                    branch.channels,
-                    branch.first_channel,
-                    row * branch.channels,
-                    branch.channels,
-                    row * a.shape.channels + branch.first_channel,
-                    a.shape.channels,
-                    frame * branch.channels};
-  if (!branch.gated_per_pixel) {
-    if (lines == kLinesTogether && branch.gated)
-      return work(Along<true>{}, Along<true>{}, LineCount<kLinesTogether>{}, piece);
-    if (lines == kLinesTogether)
-      return work(Along<true>{}, Along<false>{}, LineCount<kLinesTogether>{}, piece);
-  } else {
-    const int64_t clip = frame / a.shape.num_segments;
-    piece.group = (clip * a.shape.pixels() + pixel) * branch.channels;
-  }
-  for (int64_t line = 0; line < lines; ++line) {
+  const int64_t row_of_clip = frame / a.shape.num_segments * a.shape.pixels() + pixel;
+  for (int index = 0; index < 2; ++index) {
+    const RefineBranch<T>& branch = a.branches[index];
+    const RefinePiece piece{index,
+                            branch.channels,
+                            branch.first_channel,
+                            row * branch.channels,
+                            row * a.shape.channels + branch.first_channel,
+                            (branch.gated_per_pixel ? row_of_clip : frame) * branch.channels};
     if (branch.gated) {
-      work(Along<true>{}, Along<true>{}, LineCount<1>{}, piece);
+      work(Along<true>{}, Along<true>{}, piece);
     } else {
-      work(Along<true>{}, Along<false>{}, LineCount<1>{}, piece);
+      work(Along<true>{}, Along<false>{}, piece);
     }
-    piece.y += piece.y_pitch;
-    piece.out += piece.out_pitch;
-    if (branch.gated_per_pixel) piece.group += branch.channels;
   }
 }
 
 template <typename T, typename Work>
-inline void for_each_branch_plane(const RefineArguments<T>& a, const Unit& unit, const Work& work) {
+inline void for_each_plane(const RefineArguments<T>& a, const Unit& unit, const Work& work) {
   const int64_t channel = unit.index_in_clip, pixels = a.shape.pixels();
   const int index = channel >= a.branches[1].first_channel;
   const RefineBranch<T>& branch = a.branches[index];
@@ -64,40 +47,27 @@ inline void for_each_branch_plane(const RefineArguments<T>& a, const Unit& unit,
   for (int64_t time = 0; time < a.shape.num_segments; ++time) {
     const int64_t frame = unit.clip * a.shape.num_segments + time;
     const int64_t plane = frame * branch.channels + in_branch;
-    RefinePiece piece{index,
-                      frame,
-                      pixels,
-                      channel,
-                      plane * pixels,
-                      pixels,
-                      (frame * a.shape.channels + channel) * pixels,
-                      pixels,
-                      plane};
+    RefinePiece piece{
+        index, pixels, channel, plane * pixels, (frame * a.shape.channels + channel) * pixels,
+        plane};
     if (branch.gated_per_pixel) {
       piece.group = (unit.clip * branch.channels + in_branch) * pixels;
-      work(Along<false>{}, Along<true>{}, LineCount<1>{}, piece);
+      work(Along<false>{}, Along<true>{}, piece);
     } else {
-      work(Along<false>{}, Along<false>{}, LineCount<1>{}, piece);
+      work(Along<false>{}, Along<false>{}, piece);
     }
   }
 }
 
-// The branches are taken in turn every few pixels, so that the concatenation is written and its
-// gradient read in the order of memory.
+// The branches are taken in turn, so that the concatenation is written and its gradient read in the
+// order of memory.
 template <typename T, typename Work>
-inline void for_each_refine_piece(const RefineArguments<T>& a, int64_t index, const Work& work) {
+inline void for_each_piece(const RefineArguments<T>& a, int64_t index, const Work& work) {
   const Unit unit = unit_of(a.shape, index);
-  if (!a.shape.channels_last) return for_each_branch_plane(a, unit, work);
-  for (int64_t time = 0; time < a.shape.num_segments; ++time) {
-    const int64_t frame = unit.clip * a.shape.num_segments + time;
-    for (int64_t line = 0; line < unit.pixels; line += kLinesTogether) {
-      const int64_t left = unit.pixels - line;
-      const int64_t lines = left < kLinesTogether ? left : kLinesTogether;
-      for (int branch = 0; branch < 2; ++branch)
-        if (a.branches[branch].channels > 0)
-          for_each_branch_piece(a, branch, frame, unit.first_pixel + line, lines, work);
-    }
-  }
+  if (!a.shape.channels_last) return for_each_plane(a, unit, work);
+  for (int64_t time = 0; time < a.shape.num_segments; ++time)
+    for (int64_t pixel = unit.first_pixel; pixel < unit.first_pixel + unit.pixels; ++pixel)
+      for_each_branch(a, unit.clip * a.shape.num_segments + time, pixel, work);
 }
 
 template <typename T>
@@ -109,19 +79,17 @@ inline AffineValues<Accumulate<T>> values_of(const RefineArguments<T>& a,
 }
 
 template <typename T>
-inline Lines<const T> input_of(const RefineArguments<T>& a, const RefinePiece& piece) {
-  return {a.branches[piece.branch].y + piece.y, piece.y_pitch};
+inline Line<T> input_of(const RefineArguments<T>& a, const RefinePiece& piece) {
+  return {a.branches[piece.branch].y + piece.y};
 }
 
 template <typename T>
 void refine_forward(const RefineArguments<T>& a, int64_t begin, int64_t end) {
   for (int64_t unit = begin; unit < end; ++unit)
-    for_each_refine_piece(a, unit,
-                          [&](auto channels, auto groups, auto count, const RefinePiece& piece) {
-                            affine_relu_lines<count(), channels(), groups()>(
-                                Lines<T>{a.out + piece.out, piece.out_pitch}, input_of(a, piece),
-                                piece.size, values_of(a, piece));
-                          });
+    for_each_piece(a, unit, [&](auto channels, auto groups, const RefinePiece& piece) {
+      affine_relu_line<channels(), groups()>(a.out + piece.out, input_of(a, piece), piece.size,
+                                             values_of(a, piece));
+    });
 }
 
 // The sums of d of a branch, and behind them those of its products with y.
@@ -172,15 +140,13 @@ void refine_backward_sums(const RefineBackwardArguments<T>& b, int64_t begin, in
     const Unit unit = unit_of(a.shape, index);
     for (int branch = 0; branch < 2; ++branch) clear_group_sums(b, branch, unit);
     const GroupSums<Accumulate<T>> sums[2] = {group_sums(b, 0, unit), group_sums(b, 1, unit)};
-    for_each_refine_piece(
-        a, index, [&](auto channels, auto groups, auto count, const RefinePiece& piece) {
-          const bool gated = a.branches[piece.branch].gated;
-          add_gradient_sums<count(), channels(), groups()>(
-              Lines<const T>{b.grad_out + piece.out, piece.out_pitch}, input_of(a, piece),
-              piece.size, values_of(a, piece),
-              b.branches[piece.branch].mean + (gated ? piece.group : piece.channel),
-              sums[piece.branch].sums + piece.group, sums[piece.branch].products + piece.group);
-        });
+    for_each_piece(a, index, [&](auto channels, auto groups, const RefinePiece& piece) {
+      const bool gated = a.branches[piece.branch].gated;
+      add_gradient_sums<channels(), groups()>(
+          Line<T>{b.grad_out + piece.out}, input_of(a, piece), piece.size, values_of(a, piece),
+          b.branches[piece.branch].mean + (gated ? piece.group : piece.channel),
+          sums[piece.branch].sums + piece.group, sums[piece.branch].products + piece.group);
+    });
   }
 }
 
@@ -188,18 +154,16 @@ template <typename T>
 void refine_backward(const RefineBackwardArguments<T>& b, int64_t begin, int64_t end) {
   const RefineArguments<T>& a = b.forward;
   for (int64_t unit = begin; unit < end; ++unit)
-    for_each_refine_piece(
-        a, unit, [&](auto channels, auto groups, auto count, const RefinePiece& piece) {
-          const RefineBranchBackward<T>& branch = b.branches[piece.branch];
-          const bool gated = a.branches[piece.branch].gated;
-          const GradientValues<Accumulate<T>> gradient{
-              b.slope + piece.channel, b.offset + piece.channel,
-              gated ? branch.grad_mean + piece.group : &kZero<Accumulate<T>>, branch.share};
-          write_gradient_lines<count(), channels(), groups()>(
-              Lines<T>{branch.grad_y + piece.y, piece.y_pitch},
-              Lines<const T>{b.grad_out + piece.out, piece.out_pitch}, input_of(a, piece),
-              piece.size, values_of(a, piece), gradient);
-        });
+    for_each_piece(a, unit, [&](auto channels, auto groups, const RefinePiece& piece) {
+      const RefineBranchBackward<T>& branch = b.branches[piece.branch];
+      const bool gated = a.branches[piece.branch].gated;
+      const GradientValues<Accumulate<T>> gradient{
+          b.slope + piece.channel, b.offset + piece.channel,
+          gated ? branch.grad_mean + piece.group : &kZero<Accumulate<T>>, branch.share};
+      write_gradient_line<channels(), groups()>(branch.grad_y + piece.y,
+                                                Line<T>{b.grad_out + piece.out}, input_of(a, piece),
+                                                piece.size, values_of(a, piece), gradient);
+    });
 }
 
 }  // namespace

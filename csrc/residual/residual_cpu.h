@@ -6,29 +6,27 @@
 namespace stc {
 namespace {
 
-// work(channels along?, count, offset, pitch, size, channel) for the lines of a unit.
+// work(channels along?, offset, size, channel) for the lines of a unit, whose frames are clips of
+// their own.
 template <typename Work>
 inline void for_each_line(const FrameShape& shape, int64_t index, const Work& work) {
   const Unit unit = unit_of(shape, index);
-  for (int64_t time = 0; time < shape.num_segments; ++time) {
-    const int64_t frame = unit.clip * shape.num_segments + time;
-    if (!shape.channels_last) {
-      const int64_t plane = frame * shape.channels + unit.index_in_clip;
-      work(Along<false>{}, LineCount<1>{}, plane * shape.pixels(), shape.pixels(), shape.pixels(),
-           unit.index_in_clip);
-      continue;
-    }
-    const int64_t first = frame * shape.pixels() + unit.first_pixel;
-    for_each_lines(unit.pixels, [&](auto count, int64_t line) {
-      work(Along<true>{}, count, (first + line) * shape.channels, shape.channels, shape.channels,
-           int64_t{0});
-    });
+  if (!shape.channels_last) {
+    const int64_t plane = unit.clip * shape.channels + unit.index_in_clip;
+    return work(Along<false>{}, plane * shape.pixels(), shape.pixels(), unit.index_in_clip);
   }
+  const int64_t first = unit.clip * shape.pixels() + unit.first_pixel;
+  for (int64_t pixel = first; pixel < first + unit.pixels; ++pixel)
+    work(Along<true>{}, pixel * shape.channels, shape.channels, int64_t{0});
 }
 
-template <int Count, bool kChannels, bool kNormalized, typename T>
-inline void add_relu_lines(ResidualArguments<T> a, int64_t offset, int64_t pitch, int64_t size,
-                           int64_t channel) {
+template <int Lanes, typename T>
+STC_INLINE inline Vector<Accumulate<T>, Lanes> load_at(const T* frames, int64_t at) {
+  return Line<T>{frames}.template load<Lanes>(at);
+}
+
+template <bool kChannels, bool kNormalized, typename T>
+inline void add_relu_line(ResidualArguments<T> a, int64_t offset, int64_t size, int64_t channel) {
   for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto scale = value<kChannels, kCount>(a.scale + channel, i);
@@ -38,32 +36,27 @@ inline void add_relu_lines(ResidualArguments<T> a, int64_t offset, int64_t pitch
       identity_scale = value<kChannels, kCount>(a.identity_scale + channel, i);
       shift += value<kChannels, kCount>(a.identity_shift + channel, i);
     }
-    for (int line = 0; line < Count; ++line) {
-      const int64_t at = offset + line * pitch + i;
-      const auto sum = scale * load_frames<kCount>(a.w + at) + shift;
-      store<kCount>(a.out + at, relu(identity_scale * load_frames<kCount>(a.identity + at) + sum));
-    }
+    const auto sum = scale * load_at<kCount>(a.w, offset + i) + shift;
+    const auto identity = load_at<kCount>(a.identity, offset + i);
+    store<kCount>(a.out + offset + i, relu(identity_scale * identity + sum));
   });
 }
 
 template <typename T>
 void residual_forward(const ResidualArguments<T>& a, int64_t begin, int64_t end) {
   for (int64_t unit = begin; unit < end; ++unit)
-    for_each_line(a.shape, unit,
-                  [&](auto channels, auto count, int64_t offset, int64_t pitch, int64_t size,
-                      int64_t channel) {
-                    if (a.identity_scale != nullptr) {
-                      add_relu_lines<count(), channels(), true>(a, offset, pitch, size, channel);
-                    } else {
-                      add_relu_lines<count(), channels(), false>(a, offset, pitch, size, channel);
-                    }
-                  });
+    for_each_line(a.shape, unit, [&](auto channels, int64_t offset, int64_t size, int64_t channel) {
+      if (a.identity_scale != nullptr) {
+        add_relu_line<channels(), true>(a, offset, size, channel);
+      } else {
+        add_relu_line<channels(), false>(a, offset, size, channel);
+      }
+    });
 }
 
-template <int Count, bool kChannels, bool kNormalized, typename T>
-inline void add_residual_sums(ResidualBackwardArguments<T> b, int64_t offset, int64_t pitch,
-                              int64_t size, int64_t channel, Accumulate<T>* sums) {
-  using E = Accumulate<T>;
+template <bool kChannels, bool kNormalized, typename T>
+inline void add_residual_sums(ResidualBackwardArguments<T> b, int64_t offset, int64_t size,
+                              int64_t channel, Accumulate<T>* sums) {
   const ResidualArguments<T> a = b.forward;
   LineSum<kChannels, T> sum(sums + channel);
   LineSum<kChannels, T> product(sums + a.shape.channels + channel);
@@ -72,20 +65,14 @@ inline void add_residual_sums(ResidualBackwardArguments<T> b, int64_t offset, in
       size, [=, &sum, &product, &identity_product](auto lanes, int64_t i) STC_INLINE {
         constexpr int kCount = lanes();
         const auto mean = value<kChannels, kCount>(b.mean + channel, i);
-        Vector<E, kCount> d_sum{}, d_product{}, d_identity_product{};
-        for (int line = 0; line < Count; ++line) {
-          const int64_t at = offset + line * pitch + i;
-          const auto d = where_relu_passes(load_frames<kCount>(a.out + at),
-                                           load_frames<kCount>(b.grad_out + at));
-          d_sum += d;
-          d_product += d * (load_frames<kCount>(a.w + at) - mean);
-          if constexpr (kNormalized)
-            d_identity_product += d * (load_frames<kCount>(a.identity + at) -
-                                       value<kChannels, kCount>(b.identity_mean + channel, i));
-        }
-        sum.template add<kCount>(i, d_sum);
-        product.template add<kCount>(i, d_product);
-        if constexpr (kNormalized) identity_product.template add<kCount>(i, d_identity_product);
+        const auto d = where_relu_passes(load_at<kCount>(a.out, offset + i),
+                                         load_at<kCount>(b.grad_out, offset + i));
+        sum.template add<kCount>(i, d);
+        product.template add<kCount>(i, d * (load_at<kCount>(a.w, offset + i) - mean));
+        if constexpr (kNormalized)
+          identity_product.template add<kCount>(
+              i, d * (load_at<kCount>(a.identity, offset + i) -
+                      value<kChannels, kCount>(b.identity_mean + channel, i)));
       });
 }
 
@@ -102,22 +89,19 @@ void residual_backward_sums(const ResidualBackwardArguments<T>& b, int64_t begin
     for (int64_t row = 0; row < rows; ++row)
       zero_elements(sums + row * shape.channels + (shape.channels_last ? 0 : unit.index_in_clip),
                     shape.channels_last ? shape.channels : 1);
-    for_each_line(
-        shape, index,
-        [&](auto channels, auto count, int64_t offset, int64_t pitch, int64_t size,
-            int64_t channel) {
-          if (normalized) {
-            add_residual_sums<count(), channels(), true>(b, offset, pitch, size, channel, sums);
-          } else {
-            add_residual_sums<count(), channels(), false>(b, offset, pitch, size, channel, sums);
-          }
-        });
+    for_each_line(shape, index, [&](auto channels, int64_t offset, int64_t size, int64_t channel) {
+      if (normalized) {
+        add_residual_sums<channels(), true>(b, offset, size, channel, sums);
+      } else {
+        add_residual_sums<channels(), false>(b, offset, size, channel, sums);
+      }
+    });
   }
 }
 
-template <int Count, bool kChannels, bool kNormalized, typename T>
-inline void write_residual_gradients(ResidualBackwardArguments<T> b, int64_t offset, int64_t pitch,
-                                     int64_t size, int64_t channel) {
+template <bool kChannels, bool kNormalized, typename T>
+inline void write_residual_gradients(ResidualBackwardArguments<T> b, int64_t offset, int64_t size,
+                                     int64_t channel) {
   const ResidualArguments<T> a = b.forward;
   for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
@@ -125,19 +109,15 @@ inline void write_residual_gradients(ResidualBackwardArguments<T> b, int64_t off
       return value<kChannels, kCount>(values + channel, i);
     };
     const auto scale = of_channel(a.scale), slope = of_channel(b.slope), add = of_channel(b.offset);
-    for (int line = 0; line < Count; ++line) {
-      const int64_t at = offset + line * pitch + i;
-      const auto d =
-          where_relu_passes(load_frames<kCount>(a.out + at), load_frames<kCount>(b.grad_out + at));
-      store<kCount>(b.grad_w + at, scale * d + (slope * load_frames<kCount>(a.w + at) + add));
-      if constexpr (kNormalized) {
-        store<kCount>(b.grad_identity + at,
-                      of_channel(a.identity_scale) * d +
-                          (of_channel(b.identity_slope) * load_frames<kCount>(a.identity + at) +
-                           of_channel(b.identity_offset)));
-      } else {
-        store<kCount>(b.grad_identity + at, d);
-      }
+    const int64_t at = offset + i;
+    const auto d = where_relu_passes(load_at<kCount>(a.out, at), load_at<kCount>(b.grad_out, at));
+    store<kCount>(b.grad_w + at, scale * d + (slope * load_at<kCount>(a.w, at) + add));
+    if constexpr (kNormalized) {
+      const auto of_input = of_channel(b.identity_slope) * load_at<kCount>(a.identity, at) +
+                            of_channel(b.identity_offset);
+      store<kCount>(b.grad_identity + at, of_channel(a.identity_scale) * d + of_input);
+    } else {
+      store<kCount>(b.grad_identity + at, d);
     }
   });
 }
@@ -145,16 +125,14 @@ inline void write_residual_gradients(ResidualBackwardArguments<T> b, int64_t off
 template <typename T>
 void residual_backward(const ResidualBackwardArguments<T>& b, int64_t begin, int64_t end) {
   for (int64_t unit = begin; unit < end; ++unit)
-    for_each_line(
-        b.forward.shape, unit,
-        [&](auto channels, auto count, int64_t offset, int64_t pitch, int64_t size,
-            int64_t channel) {
-          if (b.forward.identity_scale != nullptr) {
-            write_residual_gradients<count(), channels(), true>(b, offset, pitch, size, channel);
-          } else {
-            write_residual_gradients<count(), channels(), false>(b, offset, pitch, size, channel);
-          }
-        });
+    for_each_line(b.forward.shape, unit,
+                  [&](auto channels, int64_t offset, int64_t size, int64_t channel) {
+                    if (b.forward.identity_scale != nullptr) {
+                      write_residual_gradients<channels(), true>(b, offset, size, channel);
+                    } else {
+                      write_residual_gradients<channels(), false>(b, offset, size, channel);
+                    }
+                  });
 }
 
 }  // namespace

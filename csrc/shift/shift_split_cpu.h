@@ -6,14 +6,14 @@
 namespace stc {
 namespace {
 
-// Lines of `spatial`, or of the frames it comes from, put together from three frames: channels
+// A line of `spatial`, or of the frames it comes from, put together from three frames: channels
 // [0, fold) and [fold, 2*fold) lie in neighbours, where the clip has them, the others in the frame
 // itself.
 template <typename T>
-struct ShiftedLines {
+struct ShiftedLine {
   using E = Accumulate<T>;
 
-  Lines<const T> here;
+  Line<T> here;
   int64_t fold;
   int64_t to_first;   // elements to the neighbour of channels [0, fold); zero: there is none
   int64_t to_second;  // and of [fold, 2*fold)
@@ -34,14 +34,14 @@ struct ShiftedLines {
   }
 
   template <int Lanes>
-  STC_INLINE Vector<E, Lanes> load(int64_t index, int64_t i) const {
+  STC_INLINE Vector<E, Lanes> load(int64_t i) const {
     using V = Vector<E, Lanes>;
-    const T* from = here.line(index) + i;
-    if (i >= 2 * fold) return load_frames<Lanes>(from);
-    const V first = i < fold && to_first != 0 ? load_frames<Lanes>(from + to_first) : V{};
-    const V second =
-        i + Lanes > fold && to_second != 0 ? load_frames<Lanes>(from + to_second) : V{};
-    const V rest = i + Lanes > 2 * fold ? load_frames<Lanes>(from) : V{};
+    if (i >= 2 * fold) return here.template load<Lanes>(i);
+    const bool has_first = i < fold && to_first != 0;
+    const bool has_second = i + Lanes > fold && to_second != 0;
+    const V first = has_first ? here.template load<Lanes>(i + to_first) : V{};
+    const V second = has_second ? here.template load<Lanes>(i + to_second) : V{};
+    const V rest = i + Lanes > 2 * fold ? here.template load<Lanes>(i) : V{};
     return woven<Lanes>(first, second, rest, i);
   }
 
@@ -82,21 +82,18 @@ struct SplitLayout {
   }
 
   template <typename P>
-  Lines<P> pixels_of(P* frames, int64_t row, int64_t channels, int64_t channel) const {
-    return {frames + row * channels + channel, channels};
+  P* plane_of(P* frames, int64_t frame, int64_t channels, int64_t channel) const {
+    return frames + (frame * channels + channel) * a.shape.pixels();
   }
 
-  template <typename P>
-  Lines<P> plane_of(P* frames, int64_t frame, int64_t channels, int64_t channel) const {
-    return {frames + (frame * channels + channel) * a.shape.pixels(), a.shape.pixels()};
-  }
-
-  // Lines of `channels` channels, of which those that are shifted lie in neighbours of `frame`.
-  ShiftedLines<T> shifted(const T* frames, int64_t frame, int64_t pixel, int64_t channels,
-                          int64_t direction) const {
+  // A line of `channels` channels, of which those that are shifted lie in neighbours of `frame`.
+  ShiftedLine<T> shifted(const T* frames, int64_t frame, int64_t pixel, int64_t channels,
+                         int64_t direction) const {
     const int64_t pixels = a.shape.pixels(), step = direction * pixels * channels;
-    return {pixels_of(frames, frame * pixels + pixel, channels, 0), a.fold,
-            is_in_clip(frame, direction) ? step : 0, is_in_clip(frame, -direction) ? -step : 0};
+    return {{frames + (frame * pixels + pixel) * channels},
+            a.fold,
+            is_in_clip(frame, direction) ? step : 0,
+            is_in_clip(frame, -direction) ? -step : 0};
   }
 
   AffineValues<E> values(int64_t channel) const {
@@ -104,19 +101,14 @@ struct SplitLayout {
   }
 };
 
-// work.spatial(count, frame, pixel) for the first channels of all pixels of a unit, and
-// work.temporal(count, frame, pixel, grid pixel) for the others.
+// work.spatial(frame, pixel) for the first channels of all pixels of a unit, and
+// work.temporal(frame, pixel, grid pixel) for the others.
 template <typename T, typename Work>
 inline void for_each_pixel(const SplitLayout<T>& layout, const Unit& unit, const Work& work) {
-  const int64_t frame = unit.clip;
-  for_each_lines(unit.pixels, [&](auto count, int64_t line) {
-    const int64_t pixel = unit.first_pixel + line;
-    if (layout.a.spatial_channels > 0) work.spatial(count, frame, pixel);
-    if (layout.temporal_channels() == 0) return;
-    if (layout.a.stride == 1) return work.temporal(count, frame, pixel, pixel);
-    for (int64_t each = pixel; each < pixel + count(); ++each)
-      work.temporal(LineCount<1>{}, frame, each, layout.grid_pixel_of(each));
-  });
+  for (int64_t pixel = unit.first_pixel; pixel < unit.first_pixel + unit.pixels; ++pixel) {
+    work.spatial(unit.clip, pixel);
+    work.temporal(unit.clip, pixel, layout.grid_pixel_of(pixel));
+  }
 }
 
 // work.spatial_plane(frame, channel, frames away), work.temporal_plane(frame, channel) or
@@ -191,52 +183,49 @@ class StridedPlane {
 };
 
 template <typename T>
-inline Lines<const T> every_stride_th(T* to, const T* from, int64_t size, int64_t stride) {
+inline Line<T> every_stride_th(T* to, const T* from, int64_t size, int64_t stride) {
   for (int64_t i = 0; i < size; ++i) to[i] = from[i * stride];
-  return {to, 0};
+  return {to};
 }
 
 template <typename T>
 struct SplitForward {
   SplitLayout<T> layout;
 
-  template <int Count>
-  void spatial(LineCount<Count>, int64_t frame, int64_t pixel) const {
+  void spatial(int64_t frame, int64_t pixel) const {
     const auto& a = layout.a;
-    affine_relu_lines<Count, true, false>(
-        layout.pixels_of(a.spatial, frame * a.shape.pixels() + pixel, a.spatial_channels, 0),
-        layout.shifted(a.u, frame, pixel, a.shape.channels, 1), a.spatial_channels,
-        layout.values(0));
+    const int64_t row = frame * a.shape.pixels() + pixel;
+    affine_relu_line<true, false>(a.spatial + row * a.spatial_channels,
+                                  layout.shifted(a.u, frame, pixel, a.shape.channels, 1),
+                                  a.spatial_channels, layout.values(0));
   }
 
-  template <int Count>
-  void temporal(LineCount<Count>, int64_t frame, int64_t pixel, int64_t grid_pixel) const {
+  void temporal(int64_t frame, int64_t pixel, int64_t grid_pixel) const {
     const auto& a = layout.a;
     if (grid_pixel < 0) return;
     const int64_t channels = layout.temporal_channels();
-    affine_relu_lines<Count, true, false>(
-        layout.pixels_of(a.temporal, frame * layout.grid_pixels() + grid_pixel, channels, 0),
-        layout.pixels_of(a.u, frame * a.shape.pixels() + pixel, a.shape.channels,
-                         a.spatial_channels),
-        channels, layout.values(a.spatial_channels));
+    const int64_t row = frame * a.shape.pixels() + pixel;
+    affine_relu_line<true, false>(
+        a.temporal + (frame * layout.grid_pixels() + grid_pixel) * channels,
+        Line<T>{a.u + row * a.shape.channels + a.spatial_channels}, channels,
+        layout.values(a.spatial_channels));
   }
 
   void spatial_plane(int64_t frame, int64_t channel, int64_t away) const {
     const auto& a = layout.a;
-    const Lines<T> out = layout.plane_of(a.spatial, frame, a.spatial_channels, channel);
-    if (!layout.is_in_clip(frame, away)) return zero_elements(out.first, a.shape.pixels());
-    affine_relu_lines<1, false, false>(
-        out, layout.plane_of(a.u, frame + away, a.shape.channels, channel), a.shape.pixels(),
-        layout.values(channel));
+    T* out = layout.plane_of(a.spatial, frame, a.spatial_channels, channel);
+    if (!layout.is_in_clip(frame, away)) return zero_elements(out, a.shape.pixels());
+    affine_relu_line<false, false>(
+        out, Line<T>{layout.plane_of(a.u, frame + away, a.shape.channels, channel)},
+        a.shape.pixels(), layout.values(channel));
   }
 
   void temporal_plane(int64_t frame, int64_t channel) const {
     const auto& a = layout.a;
-    affine_relu_lines<1, false, false>(
-        layout.plane_of(a.temporal, frame, layout.temporal_channels(),
-                        channel - a.spatial_channels),
-        layout.plane_of(a.u, frame, a.shape.channels, channel), a.shape.pixels(),
-        layout.values(channel));
+    affine_relu_line<false, false>(layout.plane_of(a.temporal, frame, layout.temporal_channels(),
+                                                   channel - a.spatial_channels),
+                                   Line<T>{layout.plane_of(a.u, frame, a.shape.channels, channel)},
+                                   a.shape.pixels(), layout.values(channel));
   }
 
   void strided_plane(int64_t frame, int64_t channel) const {
@@ -245,60 +234,52 @@ struct SplitForward {
     StridedPlane<T>(layout, frame, channel)
         .for_each_run_on_grid([&](int64_t offset, int64_t grid, int64_t size) {
           const auto u = every_stride_th(line, a.u + offset, size, a.stride);
-          affine_relu_lines<1, false, false>(Lines<T>{a.temporal + grid, 0}, u, size,
-                                             layout.values(channel));
+          affine_relu_line<false, false>(a.temporal + grid, u, size, layout.values(channel));
         });
   }
 };
 
-// Back through both results: to_spatial and the like name the gradients' lines for work.add(along?,
-// count, gradient, u, size, channel).
+// Back through both results: add(channels along?, gradient, u, size, channel) for their lines.
 template <typename T, typename Add>
 struct SplitBackward {
   const ShiftSplitBackwardArguments<T>& b;
   SplitLayout<T> layout;
   Add add;
 
-  Lines<const T> u_pixels(int64_t frame, int64_t pixel, int64_t channel) const {
+  Line<T> u_pixel(int64_t frame, int64_t pixel, int64_t channel) const {
     const auto& a = layout.a;
-    return layout.pixels_of(a.u, frame * a.shape.pixels() + pixel, a.shape.channels, channel);
+    return {a.u + (frame * a.shape.pixels() + pixel) * a.shape.channels + channel};
   }
 
-  template <int Count>
-  void spatial(LineCount<Count> count, int64_t frame, int64_t pixel) const {
-    const auto& a = layout.a;
-    add(Along<true>{}, count, layout.shifted(b.grad_spatial, frame, pixel, a.spatial_channels, -1),
-        u_pixels(frame, pixel, 0), a.spatial_channels, 0);
+  void spatial(int64_t frame, int64_t pixel) const {
+    const int64_t channels = layout.a.spatial_channels;
+    add(Along<true>{}, layout.shifted(b.grad_spatial, frame, pixel, channels, -1),
+        u_pixel(frame, pixel, 0), channels, 0);
   }
 
-  template <int Count>
-  void temporal(LineCount<Count> count, int64_t frame, int64_t pixel, int64_t grid_pixel) const {
+  void temporal(int64_t frame, int64_t pixel, int64_t grid_pixel) const {
     const int64_t channels = layout.temporal_channels(), first = layout.a.spatial_channels;
-    const Lines<const T> u = u_pixels(frame, pixel, first);
-    if (grid_pixel < 0) return add(Along<true>{}, count, NoLines<T>{}, u, channels, first);
+    const Line<T> u = u_pixel(frame, pixel, first);
+    if (grid_pixel < 0) return add(Along<true>{}, NoLine<T>{}, u, channels, first);
     const int64_t row = frame * layout.grid_pixels() + grid_pixel;
-    add(Along<true>{}, count, layout.pixels_of(b.grad_temporal, row, channels, 0), u, channels,
-        first);
+    add(Along<true>{}, Line<T>{b.grad_temporal + row * channels}, u, channels, first);
   }
 
   void spatial_plane(int64_t frame, int64_t channel, int64_t away) const {
     const auto& a = layout.a;
-    const Lines<const T> u = layout.plane_of(a.u, frame, a.shape.channels, channel);
-    if (layout.is_in_clip(frame, away)) {
-      add(Along<false>{}, LineCount<1>{},
-          layout.plane_of(b.grad_spatial, frame + away, a.spatial_channels, channel), u,
-          a.shape.pixels(), channel);
-    } else {
-      add(Along<false>{}, LineCount<1>{}, NoLines<T>{}, u, a.shape.pixels(), channel);
-    }
+    const Line<T> u{layout.plane_of(a.u, frame, a.shape.channels, channel)};
+    if (!layout.is_in_clip(frame, away))
+      return add(Along<false>{}, NoLine<T>{}, u, a.shape.pixels(), channel);
+    const Line<T> grad{layout.plane_of(b.grad_spatial, frame + away, a.spatial_channels, channel)};
+    add(Along<false>{}, grad, u, a.shape.pixels(), channel);
   }
 
   void temporal_plane(int64_t frame, int64_t channel) const {
     const auto& a = layout.a;
-    add(Along<false>{}, LineCount<1>{},
-        layout.plane_of(b.grad_temporal, frame, layout.temporal_channels(),
-                        channel - a.spatial_channels),
-        layout.plane_of(a.u, frame, a.shape.channels, channel), a.shape.pixels(), channel);
+    const Line<T> grad{layout.plane_of(b.grad_temporal, frame, layout.temporal_channels(),
+                                       channel - a.spatial_channels)};
+    const Line<T> u{layout.plane_of(a.u, frame, a.shape.channels, channel)};
+    add(Along<false>{}, grad, u, a.shape.pixels(), channel);
   }
 
   void strided_plane(int64_t frame, int64_t channel) const {
@@ -310,8 +291,7 @@ struct SplitBackward {
           if (grid >= 0)
             for (int64_t i = 0; i * stride < size; ++i)
               line[i * stride] = b.grad_temporal[grid + i];
-          add(Along<false>{}, LineCount<1>{}, Lines<const T>{line, 0},
-              Lines<const T>{layout.a.u + offset, 0}, size, channel);
+          add(Along<false>{}, Line<T>{line}, Line<T>{layout.a.u + offset}, size, channel);
         });
   }
 };
@@ -340,14 +320,13 @@ void shift_split_backward_sums(const ShiftSplitBackwardArguments<T>& b, int64_t 
     zero_elements(sums + (shape.channels_last ? 0 : unit.index_in_clip),
                   shape.channels_last ? 2 * shape.channels : 1);
     if (!shape.channels_last) products[unit.index_in_clip] = 0;
-    for_unit(layout, -1, index,
-             split_backward(b, [&](auto along, auto count, auto grad, Lines<const T> u,
-                                   int64_t size, int64_t channel) {
-               if constexpr (!std::is_same_v<decltype(grad), NoLines<T>>)
-                 add_gradient_sums<count(), along(), false>(grad, u, size, layout.values(channel),
-                                                            b.mean + channel, sums + channel,
-                                                            products + channel);
-             }));
+    for_unit(
+        layout, -1, index,
+        split_backward(b, [&](auto along, auto grad, Line<T> u, int64_t size, int64_t channel) {
+          if constexpr (!std::is_same_v<decltype(grad), NoLine<T>>)
+            add_gradient_sums<along(), false>(grad, u, size, layout.values(channel),
+                                              b.mean + channel, sums + channel, products + channel);
+        }));
   }
 }
 
@@ -358,12 +337,11 @@ void shift_split_backward(const ShiftSplitBackwardArguments<T>& b, int64_t begin
   for (int64_t unit = begin; unit < end; ++unit)
     for_unit(
         layout, -1, unit,
-        split_backward(b, [&](auto along, auto count, auto grad, Lines<const T> u, int64_t size,
-                              int64_t channel) {
-          const Lines<T> grad_u{b.grad_u + (u.first - b.forward.u), u.pitch};
+        split_backward(b, [&](auto along, auto grad, Line<T> u, int64_t size, int64_t channel) {
+          T* grad_u = b.grad_u + (u.first - b.forward.u);
           const GradientValues<E> gradient{b.slope + channel, b.offset + channel, &kZero<E>, 0};
-          write_gradient_lines<count(), along(), false>(grad_u, grad, u, size,
-                                                        layout.values(channel), gradient);
+          write_gradient_line<along(), false>(grad_u, grad, u, size, layout.values(channel),
+                                              gradient);
         }));
 }
 

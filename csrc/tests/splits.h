@@ -74,6 +74,11 @@ void test_splits(const std::string& name, CpuKernel<Arguments> kernel, int64_t u
   });
 }
 
+template <typename... E>
+bool untouched_guards(const Buffer<E>&... buffers) {
+  return (buffers.guards_are_untouched() && ...);
+}
+
 // What is expected of one output of a kernel.
 template <typename E>
 class Output {

@@ -109,9 +109,7 @@ void test_gated_moments(Isa isa, const GroupMoments<E>& in) {
   const std::string name = text_of("gated_moments<", kName<E>, "> ", in.shape, ", group_size ",
                                    in.group_size, in.gated ? "" : ", no gates");
   test_outputs(name, kernel, units, arguments, gates_naively(in.logits), block_mean, block_m2);
-  CHECK(in.mean.guards_are_untouched() && in.m2.guards_are_untouched() &&
-            in.logits.guards_are_untouched(),
-        name);
+  CHECK(untouched_guards(in.mean, in.m2, in.logits), name);
 }
 
 template <typename E>
@@ -148,7 +146,7 @@ void test_merged_moments(Isa isa, const GroupShape& shape, int64_t group_size, d
       text_of("merged_moments<", kName<E>, "> ", shape, ", group_size ", group_size);
   test_outputs(name, cpu_kernels<E>(isa).merged_moments, column_units(channels), arguments, mean,
                var);
-  CHECK(block_mean.guards_are_untouched() && block_m2.guards_are_untouched(), name);
+  CHECK(untouched_guards(block_mean, block_m2), name);
 }
 
 }  // namespace

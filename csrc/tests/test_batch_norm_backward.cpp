@@ -32,11 +32,7 @@ struct GroupGradients {
   }
 
   bool guards_are_untouched() const {
-    return sums.guards_are_untouched() && products.guards_are_untouched() &&
-           gate.guards_are_untouched() && mean.guards_are_untouched() &&
-           m2.guards_are_untouched() && z_mean.guards_are_untouched() &&
-           scale.guards_are_untouched() && slope.guards_are_untouched() &&
-           offset.guards_are_untouched();
+    return untouched_guards(sums, products, gate, mean, m2, z_mean, scale, slope, offset);
   }
 };
 
@@ -100,7 +96,7 @@ void test_gate_gradient(Isa isa, const GroupGradients<E>& in, int64_t group_size
   for_each_group(in.shape, [&](int64_t, int64_t channel, int64_t at) {
     const Sum sum =
         gate_gradient_naively(in, at, channel, static_cast<double>(group_size), with_m2);
-    grad_logits[at] = rounded<E>(sum, Values::any, kRoundings);
+    grad_logits[at] = rounded<E>(sum, in.values, kRoundings);
   });
   Buffer<E> no_slope(std::vector<E>(static_cast<size_t>(in.shape.channels)));
   const auto arguments = [&](Buffer<E>& to) {
@@ -145,8 +141,10 @@ template <typename E>
 void test_gradients(Isa isa, const GroupShape& shape, Values values, Random& random) {
   const GroupGradients<E> in(shape, values, random);
   for (const bool gated : {false, true}) test_channel_sums(isa, in, gated);
-  for (const int64_t group_size : {1, 49})
-    for (const bool with_m2 : {false, true}) test_gate_gradient(isa, in, group_size, with_m2);
+  // Products of so many sixteenths are not exact.
+  if (values == Values::any)
+    for (const int64_t group_size : {1, 49})
+      for (const bool with_m2 : {false, true}) test_gate_gradient(isa, in, group_size, with_m2);
   CHECK(in.guards_are_untouched(), kName<E>, shape);
 }
 

@@ -38,7 +38,12 @@ std::vector<RefineCase> refine_cases() {
     for (const int64_t first_channels :
          {int64_t{0}, int64_t{1}, shape.channels / 2, shape.channels - 1, shape.channels})
       for (const Gates first : kAll)
-        for (const Gates second : kAll) cases.push_back({shape, first_channels, {first, second}});
+        for (const Gates second : kAll) {
+          // A branch that is absent has no gates.
+          if (first_channels == 0 && first != Gates::none) continue;
+          if (first_channels == shape.channels && second != Gates::none) continue;
+          cases.push_back({shape, first_channels, {first, second}});
+        }
   return cases;
 }
 
@@ -85,10 +90,7 @@ struct Branch {
             y.data(),      is_gated() ? gate.data() : nullptr};
   }
 
-  bool guards_are_untouched() const {
-    return y.guards_are_untouched() && gate.guards_are_untouched() && mean.guards_are_untouched() &&
-           grad_mean.guards_are_untouched();
-  }
+  bool guards_are_untouched() const { return untouched_guards(y, gate, mean, grad_mean); }
 };
 
 template <typename T>
@@ -154,47 +156,36 @@ struct RefineInputs {
 
   bool guards_are_untouched() const {
     return branches[0].guards_are_untouched() && branches[1].guards_are_untouched() &&
-           grad_out.guards_are_untouched() && scale.guards_are_untouched() &&
-           shift.guards_are_untouched() && mean.guards_are_untouched() &&
-           slope.guards_are_untouched() && offset.guards_are_untouched();
+           untouched_guards(grad_out, scale, shift, mean, slope, offset);
   }
 };
 
 // One element, and all that belongs to it.
-template <typename T>
 struct Element {
   int64_t at;         // in its branch
   int64_t at_in_all;  // in the concatenation
   int64_t group;
-  double y, gate, mean, grad_mean, scale, shift, slope, offset;
+  double y, grad_out, gate, mean, grad_mean, scale, shift, slope, offset;
 
-  Element(const RefineInputs<T>& in, const Branch<T>& branch, int64_t frame, int64_t channel,
-          int64_t pixel)
-      : at(offset_of(branch.shape, frame, channel, pixel)),
-        at_in_all(offset_of(in.c.shape, frame, branch.first_channel + channel, pixel)),
-        group(branch.group_of(frame, channel, pixel)),
-        y(to_double(branch.y[at])),
-        gate(in.gate_of(branch, frame, channel, pixel)) {
-    const int64_t among_all = branch.first_channel + channel;
-    mean = branch.is_gated() ? branch.mean[group] : in.mean[among_all];
-    grad_mean = branch.is_gated() ? branch.grad_mean[group] : 0;
-    scale = in.scale[among_all];
-    shift = in.shift[among_all];
-    slope = in.slope[among_all];
-    offset = in.offset[among_all];
-  }
-
-  // What the ReLU is applied to.
+  // What the ReLU is applied to, and the gradient of what it let pass.
   double affine() const { return gate * scale * y + shift; }
-  double gradient(const RefineInputs<T>& in) const {
-    return affine() > 0 ? to_double(in.grad_out[at_in_all]) : 0;
-  }
+  double gradient() const { return affine() > 0 ? grad_out : 0; }
 };
 
+// body(element, pixel)
 template <typename T, typename Body>
 void for_each_element_of(const RefineInputs<T>& in, const Branch<T>& branch, const Body& body) {
   for_each_element(branch.shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
-    body(Element<T>(in, branch, frame, channel, pixel), frame, pixel);
+    const int64_t at = offset_of(branch.shape, frame, channel, pixel);
+    const int64_t among_all = branch.first_channel + channel;
+    const int64_t at_in_all = offset_of(in.c.shape, frame, among_all, pixel);
+    const int64_t group = branch.group_of(frame, channel, pixel);
+    const double mean = branch.is_gated() ? branch.mean[group] : in.mean[among_all];
+    const double grad_mean = branch.is_gated() ? branch.grad_mean[group] : 0;
+    body(Element{at, at_in_all, group, to_double(branch.y[at]), to_double(in.grad_out[at_in_all]),
+                 in.gate_of(branch, frame, channel, pixel), mean, grad_mean, in.scale[among_all],
+                 in.shift[among_all], in.slope[among_all], in.offset[among_all]},
+         pixel);
   });
 }
 
@@ -202,7 +193,7 @@ template <typename T>
 void test_forward(Isa isa, const std::string& name, const RefineInputs<T>& in) {
   Output<T> out(in.c.shape.elements());
   for (const Branch<T>& branch : in.branches)
-    for_each_element_of(in, branch, [&](const Element<T>& e, int64_t, int64_t) {
+    for_each_element_of(in, branch, [&](const Element& e, int64_t) {
       const Sum sum{relu(e.affine()), std::fabs(e.gate * e.scale * e.y) + std::fabs(e.shift)};
       out[e.at_in_all] = rounded<T>(sum, in.values, 3);
     });
@@ -223,11 +214,11 @@ Output<Accumulate<T>> sums_naively(const RefineInputs<T>& in, const Branch<T>& b
   const std::vector<int64_t> sets = sets_of_pixels(shape);
   const int64_t size = (per_pixel ? 1 : sets_of_sums(shape)) * 2 * branch.groups;
   std::vector<Sum> sums(static_cast<size_t>(size));
-  for_each_element_of(in, branch, [&](const Element<T>& e, int64_t, int64_t pixel) {
+  for_each_element_of(in, branch, [&](const Element& e, int64_t pixel) {
     const int64_t set = per_pixel ? 0 : sets[static_cast<size_t>(pixel)];
     const int64_t to = set * 2 * branch.groups + e.group;
-    sums[static_cast<size_t>(to)].add(e.gradient(in));
-    sums[static_cast<size_t>(to + branch.groups)].add(e.gradient(in) * (e.y - e.mean));
+    sums[static_cast<size_t>(to)].add(e.gradient());
+    sums[static_cast<size_t>(to + branch.groups)].add(e.gradient() * (e.y - e.mean));
   });
   Output<Accumulate<T>> expected(size);
   const auto terms = static_cast<double>(per_pixel ? shape.num_segments : shape.pixels());
@@ -253,9 +244,9 @@ void test_backward_sums(Isa isa, const std::string& name, const RefineInputs<T>&
 template <typename T>
 Output<T> gradient_naively(const RefineInputs<T>& in, const Branch<T>& branch) {
   Output<T> grad_y(branch.shape.elements());
-  for_each_element_of(in, branch, [&](const Element<T>& e, int64_t, int64_t) {
+  for_each_element_of(in, branch, [&](const Element& e, int64_t) {
     Sum sum;
-    sum.add(e.gate * e.scale * e.gradient(in));
+    sum.add(e.gate * e.scale * e.gradient());
     sum.add(e.gate * e.gate * e.slope * e.y);
     sum.add(e.gate * e.offset);
     sum.add(branch.share * e.grad_mean);

@@ -75,13 +75,9 @@ struct ResidualInputs {
   double gradient(int64_t at) const { return to_double(out[at]) > 0 ? to_double(grad_out[at]) : 0; }
 
   bool guards_are_untouched() const {
-    return w.guards_are_untouched() && identity.guards_are_untouched() &&
-           out.guards_are_untouched() && grad_out.guards_are_untouched() &&
-           scale.guards_are_untouched() && shift.guards_are_untouched() &&
-           mean.guards_are_untouched() && slope.guards_are_untouched() &&
-           offset.guards_are_untouched() && identity_scale.guards_are_untouched() &&
-           identity_shift.guards_are_untouched() && identity_mean.guards_are_untouched() &&
-           identity_slope.guards_are_untouched() && identity_offset.guards_are_untouched();
+    return untouched_guards(w, identity, out, grad_out, scale, shift, mean, slope, offset,
+                            identity_scale, identity_shift, identity_mean, identity_slope,
+                            identity_offset);
   }
 };
 

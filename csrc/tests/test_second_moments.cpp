@@ -71,9 +71,9 @@ struct Column {
 };
 
 // How often numbers as large as the elements are rounded on the way to a mean: in the sum of a
-// plane (16 blocks of 16 vectors in each chain, then the lanes and what does not fill a vector) or
-// of eight rows, and once where means are merged: of pieces of planes, of blocks of rows, and of
-// rows that were merged to one.
+// piece of a plane (up to 32 blocks, of 16 vectors in each chain, and what does not fill a vector)
+// or of eight rows, and once where means are merged: of pieces, of blocks of rows, and of rows that
+// were merged to one.
 double roundings_of_mean(const View& view) {
   const int64_t merges =
       view.inner == 1 ? view.reduced / 4096
