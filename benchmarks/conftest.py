@@ -17,15 +17,31 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--with-compile"):
         return
-    reason = "torch.compile of the reference is measured with --with-compile"
+    reason = "torch.compile is measured with --with-compile"
     for item in items:
-        if item.callspec.params["backend"] == "compiled-reference":
+        # Tests outside of this folder may be collected along.
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if str(parameters.get("backend")).startswith("compiled-"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def with_compile(pytestconfig):
+    return pytestconfig.getoption("--with-compile")
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    machine_info["torch"] = torch.__version__
+    machine_info["threads"] = torch.get_num_threads()
+    machine_info["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+
+
+RATIOS = {"of floor": "fraction_of_floor", "x eager": "times_eager", "x compiled": "times_compiled"}
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -34,11 +50,13 @@ def pytest_terminal_summary(terminalreporter, config):
     if not rows:
         return
     terminalreporter.section("ratios of medians, each taken in one run")
-    terminalreporter.write_line(f"{'row':<78} {'GB/s':>7} {'of floor':>9} {'x eager':>8}")
+    columns = "".join(f" {title:>10}" for title in ("ms", *RATIOS))
+    terminalreporter.write_line(f"{'row':<88}{columns}")
     for row in rows:
-        info = row.extra_info
-        times_eager = f"{info['times_eager']:8.2f}" if "times_eager" in info else f"{'-':>8}"
-        terminalreporter.write_line(
-            f"{row.name.removeprefix('test_'):<78} {info['gb_per_s']:7.1f} "
-            f"{info['fraction_of_floor']:9.2f} {times_eager}"
+        values = "".join(
+            f" {row.extra_info[ratio]:10.2f}" if ratio in row.extra_info else f" {'-':>10}"
+            for ratio in RATIOS.values()
         )
+        milliseconds = row.stats.median * 1e3
+        name = row.name.removeprefix("test_")
+        terminalreporter.write_line(f"{name:<88} {milliseconds:10.3f}{values}")

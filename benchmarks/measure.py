@@ -1,113 +1,152 @@
-"""How it is measured: verified first, then in one run with its floor and with eager PyTorch."""
+"""How an operator is measured: verified first, then in turns with its floor and its competitors."""
 
 from __future__ import annotations
 
-import statistics
-import time
+import functools
 from collections.abc import Callable
+from types import ModuleType
 from typing import NamedTuple
 
+import eager
 import torch
-from matrix import DTYPES, MEMORY_FORMATS, Operator, Setting, Traffic
+from matrix import (
+    DTYPES,
+    EVALUATION_MODE,
+    MEMORY_FORMATS,
+    MODES,
+    Family,
+    Inputs,
+    Operator,
+    Setting,
+    Traffic,
+)
+from timing import time_in_turns
 
 import stc_ops
-
-# "backward" goes through autograd, as training does; "backward-operator" is the registered backward
-# operator by itself, as "forward" is the forward operator by itself.
-MODES = ("forward", "backward-operator", "backward", "both")
-SECONDS_PER_ROW = 0.3
-MIN_ROUNDS, MAX_ROUNDS = 11, 41
-# Overwritten before every timed call, so that none finds its inputs in a cache by chance.
-EVICTED_BYTES = 64 * 2**20
-
-# Both sides round: float32 in another order of summation, 16-bit results to 8 or 11 bits, and plain
-# PyTorch rounds the gate and the products of the backward's sum to 16 bits as well.
-RELATIVE_AND_ABSOLUTE_TOLERANCES = {
-    torch.float64: (1e-10, 1e-10),
-    torch.float32: (1e-4, 1e-4),
-    torch.bfloat16: (2**-5, 2**-2),
-    torch.float16: (2**-8, 2**-5),
-}
+from stc_ops.operators.checks import accumulation_dtype
 
 
 class Backend(NamedTuple):
-    """A way to run an operator: forced backend, and whether torch.compile is put around it."""
+    """A way to run an operator: library, forced backend, and whether torch.compile is around it."""
 
+    library: ModuleType
     forced: str
     compiled: bool = False
 
 
-BACKENDS = {name: Backend(name) for name in stc_ops.available_backends()}
-BACKENDS["compiled-reference"] = Backend("reference", compiled=True)
-ROWS = [
-    (mode, backend)
-    for mode in MODES
-    for backend in BACKENDS
-    if mode != "backward-operator" or BACKENDS[backend].forced != "reference"
-]
+BACKENDS = {name: Backend(stc_ops, name) for name in stc_ops.available_backends()}
+BACKENDS["compiled-reference"] = Backend(stc_ops, "reference", compiled=True)
+EAGER = Backend(eager, "reference")
+
+
+def rows(family: Family) -> list[tuple[str, str]]:
+    """Return the pairs of mode and backend that there are."""
+    return [
+        (mode, backend)
+        for mode in family.modes
+        for backend in BACKENDS
+        if mode != "backward-operator" or BACKENDS[backend].forced != "reference"
+    ]
+
+
+class Tolerance(NamedTuple):
+    """How far two right results may differ.
+
+    Attributes:
+        relative: each value, relative to itself.
+        of_size: and relative to the root of the mean square of all values.
+        behind_relu: gradients behind a ReLU, all values together, relative to their norm. Where its
+            argument is zero but for rounding, one result has the gradient and the other has none.
+    """
+
+    relative: float
+    of_size: float
+    behind_relu: float
+
+
+# Both sides round: float32 in another order of summation, which for PyTorch's own batch norm of
+# channels_last frames is off by 1e-4, 16-bit results to 8 or 11 bits, and plain PyTorch rounds what
+# it computes between its passes to 16 bits as well.
+TOLERANCES = {
+    torch.float64: Tolerance(1e-10, 1e-10, 1e-10),
+    torch.float32: Tolerance(1e-4, 3e-4, 1e-2),
+    torch.bfloat16: Tolerance(2**-5, 2**-2, 2**-3),
+    torch.float16: Tolerance(2**-8, 2**-5, 2**-5),
+}
 
 
 def forward_of(
-    operator: Operator, setting: Setting, backend: Backend
-) -> Callable[..., torch.Tensor]:
+    operator: Operator, setting: Setting, mode: str, backend: Backend
+) -> Callable[..., list[torch.Tensor]]:
     """Return the operator as `backend` runs it."""
-
-    def run(*tensors: torch.Tensor) -> torch.Tensor:
-        return operator.run(setting, *tensors)
-
+    run = functools.partial(operator.run, backend.library, setting, mode != EVALUATION_MODE)
     if backend.compiled:
         torch._dynamo.reset()
         run = torch.compile(run, fullgraph=True)
 
-    def forward(*tensors: torch.Tensor) -> torch.Tensor:
+    def forward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         with stc_ops.use_backend(backend.forced):
-            return run(*tensors)
+            return as_list(run(*tensors))
 
     return forward
 
 
-def gradient_like(out: torch.Tensor, setting: Setting) -> torch.Tensor:
-    """Return a fixed random gradient of `out` in the memory format of the frames."""
-    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out)
-    if out.ndim == 4:
-        grad = grad.contiguous(memory_format=MEMORY_FORMATS[setting.memory_format])
-    return grad
+def as_list(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    return list(outputs) if isinstance(outputs, tuple) else [outputs]
+
+
+def gradients_like(outputs: list[torch.Tensor], setting: Setting) -> list[torch.Tensor]:
+    """Return fixed random gradients of `outputs` in the memory format of the frames."""
+    generator = torch.Generator().manual_seed(1)
+    gradients = [torch.randn(out.shape, generator=generator).to(out) for out in outputs]
+    layout = MEMORY_FORMATS[setting.memory_format]
+    return [grad.contiguous(memory_format=layout) if grad.ndim == 4 else grad for grad in gradients]
 
 
 def workload(
-    operator: Operator, setting: Setting, mode: str, backend: Backend, inputs: list[torch.Tensor]
+    operator: Operator, setting: Setting, mode: str, backend: Backend, inputs: Inputs
 ) -> Callable[[], list[torch.Tensor]]:
     """Return a function that does one pass of `mode` and returns all it computes."""
-    forward = forward_of(operator, setting, backend)
-    if mode == "forward":
+    forward = forward_of(operator, setting, mode, backend)
+    statistics = [each.clone() for each in inputs.statistics]
+    if mode in ("forward", EVALUATION_MODE):
 
         def run_forward() -> list[torch.Tensor]:
             with torch.no_grad():
-                return [forward(*inputs)]
+                return forward(*inputs.differentiable, *statistics)
 
         return run_forward
 
-    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
-    out = forward(*leaves)
-    grad = gradient_like(out, setting)
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs.differentiable]
+    if mode == "training-forward":
+        return lambda: [*forward(*leaves, *statistics), *statistics]
+
+    outputs = forward(*leaves, *statistics)
+    gradients = gradients_like(outputs, setting)
 
     def run_operator() -> list[torch.Tensor]:
-        gradients = operator.backward(setting, grad, *inputs)
-        return list(gradients) if isinstance(gradients, tuple) else [gradients]
+        return as_list(operator.backward(setting, *gradients, *inputs.differentiable))
 
     def run_backward() -> list[torch.Tensor]:
-        return list(torch.autograd.grad(out, leaves, grad, retain_graph=True))
+        return list(torch.autograd.grad(outputs, leaves, gradients, retain_graph=True))
 
     def run_both() -> list[torch.Tensor]:
-        result = forward(*leaves)
-        return [result, *torch.autograd.grad(result, leaves, grad)]
+        results = forward(*leaves, *statistics)
+        return [*results, *torch.autograd.grad(results, leaves, gradients)]
 
-    return {"backward-operator": run_operator, "backward": run_backward, "both": run_both}[mode]
+    return {"backward-operator": run_operator, "backward": run_backward, "both": run_both}[
+        mode.removeprefix("training-")
+    ]
 
 
 def floor(passes: list[Traffic]) -> Callable[[], None]:
-    """Return a function that does the floor of each pass in turn."""
-    functions = [floor_of_pass(traffic) for traffic in passes]
+    """Return a function that does the floor of each pass in turn.
+
+    All passes read the same memory from its beginning, so what a pass reads again may be in a cache
+    still, as it may for the operator.
+    """
+    source = torch.ones(max(traffic.read for traffic in passes) // 4, dtype=torch.float32)
+    functions = [floor_of_pass(traffic, source) for traffic in passes]
 
     def run() -> None:
         for function in functions:
@@ -116,68 +155,88 @@ def floor(passes: list[Traffic]) -> Callable[[], None]:
     return run
 
 
-def floor_of_pass(traffic: Traffic) -> Callable[[], object]:
+def floor_of_pass(traffic: Traffic, source: torch.Tensor) -> Callable[[], object]:
     """Return the fastest plain pass over the same bytes that allocates what the operator does.
 
     Written bytes are a clone, which reads as many; bytes read beyond that are a plain sum. Where
     more is written than read, as in the pools' backward, written bytes are a fill.
     """
-
-    def elements(size: int) -> torch.Tensor:
-        return torch.ones(size // 4, dtype=torch.float32)
-
-    if traffic.written > traffic.read:
-        written, read = elements(traffic.written), elements(traffic.read)
-        return lambda: (torch.full_like(written, 2.0), read.sum())
-    cloned, summed = elements(traffic.written), elements(traffic.read - traffic.written)
+    read, written = traffic.read // 4, traffic.written // 4
+    if written > read:
+        summed = source[:read]
+        return lambda: (torch.full((written,), 2.0), summed.sum())
+    cloned, summed = source[:written], source[written:read]
     return lambda: (cloned.clone(), summed.sum())
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Return the seconds of one call, its results freed within."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def verify(
+    what: str,
+    actual: list[torch.Tensor],
+    expected: list[torch.Tensor],
+    tolerance: Tolerance,
+    behind_relu: bool,
+) -> None:
+    """Raise unless the results agree: no time is reported for a wrong one."""
+    for number, (got, want) in enumerate(zip(actual, expected, strict=True)):
+        got, want = (each.detach().to(accumulation_dtype(each.dtype)) for each in (got, want))
+        norm = torch.linalg.vector_norm(want)
+        difference = (got - want).abs_()
+        if behind_relu:
+            excess = torch.linalg.vector_norm(difference) - tolerance.behind_relu * norm
+        else:
+            size = norm / want.numel() ** 0.5
+            excess = difference.sub_(want.abs(), alpha=tolerance.relative).max()
+            excess -= tolerance.of_size * size
+        # NaN is no more right than what is too far.
+        if not excess <= 0:
+            raise AssertionError(f"{what}: result {number} differs from eager PyTorch's")
 
 
-def verify(setting: Setting, actual: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
-    """Raise unless the outputs agree: no time is reported for a wrong result."""
-    rtol, atol = RELATIVE_AND_ABSOLUTE_TOLERANCES[DTYPES[setting.dtype]]
-    for got, want in zip(actual, expected, strict=True):
-        excess = (got - want).abs_().sub_(want.abs(), alpha=rtol).max()
-        if not excess <= atol:
-            raise AssertionError(f"{setting}: outputs differ from eager PyTorch by {excess:.3g}")
-
-
-def measure(benchmark, operator: Operator, setting: Setting, mode: str, backend_name: str) -> None:
-    """Time one row; before each round the floor and eager PyTorch, all from cold caches."""
+@functools.lru_cache(maxsize=1)
+def random_inputs(operator: Operator, setting: Setting) -> Inputs:
+    """Return the inputs of all rows of one operator and setting, which follow one another."""
     torch.manual_seed(0)
-    inputs = operator.inputs(setting)
-    run = workload(operator, setting, mode, BACKENDS[backend_name], inputs)
-    eager = workload(operator, setting, mode.split("-")[0], BACKENDS["reference"], inputs)
-    verify(setting, run(), eager())
+    return operator.inputs(setting)
+
+
+def measure(
+    benchmark,
+    family: Family,
+    name: str,
+    setting: Setting,
+    mode: str,
+    backend_name: str,
+    with_compile: bool,
+) -> None:
+    """Time one row in turns with its floor, with eager PyTorch, and with torch.compile of it."""
+    benchmark.group = f"{name} {mode} {setting}"
+    operator, backend = family.operators[name], BACKENDS[backend_name]
+    inputs = random_inputs(operator, setting)
+    run = workload(operator, setting, mode, backend, inputs)
+    others = {"eager": workload(operator, setting, mode.split("-operator")[0], EAGER, inputs)}
+    if with_compile and mode != "backward-operator" and not backend.compiled:
+        compiled = BACKENDS["compiled-reference"]
+        others["compiled"] = workload(operator, setting, mode, compiled, inputs)
+    tolerance = TOLERANCES[DTYPES[setting.dtype]]
+    behind_relu = family.has_relu and "backward" in MODES[mode]
+    expected = others["eager"]()
+    for each in (run, *(others[other] for other in others if other != "eager")):
+        verify(benchmark.group, each(), expected, tolerance, behind_relu)
+    del expected
     if benchmark.disabled:
         benchmark(run)
         return
     passes = operator.passes(setting, mode)
-    floor_pass = floor(passes)
-    beside = {"floor": floor_pass, "eager": eager}
-    evicting = torch.empty(EVICTED_BYTES, dtype=torch.uint8)
-    times: dict[str, list[float]] = {name: [] for name in beside}
-    warm_up = sum(min(timed(function) for _ in range(3)) for function in (run, floor_pass, eager))
-    rounds = min(max(int(SECONDS_PER_ROW / warm_up), MIN_ROUNDS), MAX_ROUNDS)
-
-    def time_the_others() -> None:
-        for name, function in beside.items():
-            evicting.fill_(0)
-            times[name].append(timed(function))
-        evicting.fill_(0)
-
-    benchmark.pedantic(run, setup=time_the_others, rounds=rounds)
-    median = benchmark.stats.stats.median
+    ratios = time_in_turns(benchmark, run, {"floor": floor(passes), **others})
+    moved = sum(traffic.read + traffic.written for traffic in passes)
     benchmark.extra_info.update(
-        gb_per_s=sum(traffic.read + traffic.written for traffic in passes) / median / 1e9,
-        fraction_of_floor=statistics.median(times["floor"]) / median,
+        family=family.name,
+        operator=name,
+        mode=mode,
+        backend=backend_name,
+        **setting.as_row(),
+        gb_per_s=moved / benchmark.stats.stats.median / 1e9,
+        fraction_of_floor=ratios["floor"],
     )
     if mode != "backward-operator":
-        benchmark.extra_info["times_eager"] = statistics.median(times["eager"]) / median
+        benchmark.extra_info.update({f"times_{other}": ratios[other] for other in others})

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from matrix import OPERATORS, settings
-from measure import ROWS, measure
+from measure import measure, rows
+from primitives import PRIMITIVES
 
 
-@pytest.mark.parametrize(("mode", "backend"), ROWS)
-@pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("setting", settings(), ids=str)
-def test_operator(benchmark, operator, mode, setting, backend):
-    benchmark.group = f"{operator} {mode} {setting}"
-    measure(benchmark, OPERATORS[operator], setting, mode, backend)
+@pytest.mark.parametrize(("mode", "backend"), rows(PRIMITIVES))
+@pytest.mark.parametrize("operator", PRIMITIVES.operators)
+@pytest.mark.parametrize("setting", PRIMITIVES.settings, ids=str)
+def test_operator(benchmark, operator, mode, setting, backend, with_compile):
+    measure(benchmark, PRIMITIVES, operator, setting, mode, backend, with_compile)

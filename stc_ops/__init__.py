@@ -11,6 +11,7 @@ if find_spec("stc_ops._C") is None:
 from . import cost, models, nn
 from .backends import available_backends, use_backend
 from .config import show_config
+from .models import optimize_for_inference
 from .operators import (
     BatchNorm,
     bn_add_relu,
@@ -35,6 +36,7 @@ __all__ = [
     "cost",
     "models",
     "nn",
+    "optimize_for_inference",
     "refine_bn_relu",
     "show_config",
     "spatial_gate",

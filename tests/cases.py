@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
 import torch
 
 import stc_ops
 from stc_ops.operators.checks import accumulation_dtype
+
+Results = TypeVar("Results")
 
 MEMORY_FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 every_format = pytest.mark.parametrize(
@@ -64,6 +66,20 @@ TOLERANCES = {
     torch.bfloat16: Tolerance(2**-6, 2**-5),
     torch.float16: Tolerance(2**-9, 2**-8),
 }
+
+
+every_dtype = pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda d: str(d)[6:])
+
+STRIDED = {
+    "every-second-channel": lambda x: torch.cat([x, x], 1)[:, ::2],
+    "channel-slice": lambda x: torch.cat([x, x], 1)[:, 1 : 1 + x.shape[1]],
+    "row-slice": lambda x: torch.cat([x, x], 2)[:, :, 1 : 1 + x.shape[2]],
+    "frame-slice": lambda x: torch.cat([x, x], 0)[1 : 1 + x.shape[0]],
+    "transposed-plane": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+    "permuted": lambda x: x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2),
+    "expanded": lambda x: x[:1].expand_as(x),
+}
+every_stride = pytest.mark.parametrize("make_strided", STRIDED.values(), ids=STRIDED.keys())
 
 
 class OperatorCase(NamedTuple):
@@ -129,6 +145,19 @@ def oracle(
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
     with stc_ops.use_backend("reference"):
         return run_with_gradients(case, clips, exact, grad)
+
+
+def with_thread_counts(run: Callable[[], Results]) -> list[Results]:
+    """Return the results of `run` with 1, 2, 3 and once more 3 threads."""
+    threads_before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3, 3):
+            torch.set_num_threads(threads)
+            results.append(run())
+    finally:
+        torch.set_num_threads(threads_before)
+    return results
 
 
 def assert_all_close(

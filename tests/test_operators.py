@@ -13,10 +13,13 @@ from cases import (
     TOLERANCES,
     Clips,
     assert_all_close,
+    every_dtype,
     every_format,
     every_operator,
+    every_stride,
     oracle,
     run_with_gradients,
+    with_thread_counts,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +27,6 @@ from hypothesis import strategies as st
 import stc_ops
 
 every_shape = pytest.mark.parametrize("clips", SHAPES.values(), ids=SHAPES.keys())
-every_dtype = pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda d: str(d)[6:])
 
 
 def test_uninitialised_memory_is_nan_in_these_tests():
@@ -53,20 +55,9 @@ def test_output_and_gradients_keep_the_memory_format(backend, case, memory_forma
         assert tensor.ndim != 4 or tensor.is_contiguous(memory_format=memory_format)
 
 
-STRIDED = {
-    "every-second-channel": lambda x: torch.cat([x, x], 1)[:, ::2],
-    "channel-slice": lambda x: torch.cat([x, x], 1)[:, 1 : 1 + x.shape[1]],
-    "row-slice": lambda x: torch.cat([x, x], 2)[:, :, 1 : 1 + x.shape[2]],
-    "frame-slice": lambda x: torch.cat([x, x], 0)[1 : 1 + x.shape[0]],
-    "transposed-plane": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
-    "permuted": lambda x: x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2),
-    "expanded": lambda x: x[:1].expand_as(x),
-}
-
-
 @every_operator
 @every_format
-@pytest.mark.parametrize("make_strided", STRIDED.values(), ids=STRIDED.keys())
+@every_stride
 def test_strided_inputs(backend, case, memory_format, make_strided):
     clips = Clips(2, 3, 6, 4, 5)
     frames, *logits = case.inputs(clips, memory_format=memory_format)
@@ -78,7 +69,7 @@ def test_strided_inputs(backend, case, memory_format, make_strided):
 
 @every_operator
 @every_format
-@pytest.mark.parametrize("make_strided", STRIDED.values(), ids=STRIDED.keys())
+@every_stride
 def test_strided_logits(backend, case, memory_format, make_strided):
     clips = Clips(2, 3, 6, 4, 5)
     frames, *logits = case.inputs(clips, memory_format=memory_format)
@@ -156,14 +147,7 @@ def test_double_backward_of_gates_works_on_the_reference(name):
 def test_bits_do_not_depend_on_threads_or_runs(backend, case, memory_format, dtype):
     clips = Clips(2, 8, 40, 19, 23)
     inputs = case.inputs(clips, dtype, memory_format)
-    threads_before = torch.get_num_threads()
-    try:
-        results = []
-        for threads in (1, 2, 3, 3):
-            torch.set_num_threads(threads)
-            results.append(run_with_gradients(case, clips, inputs))
-    finally:
-        torch.set_num_threads(threads_before)
+    results = with_thread_counts(lambda: run_with_gradients(case, clips, inputs))
     if backend == "reference":
         assert_all_close(results[-1], oracle(case, clips, inputs), dtype)
         return

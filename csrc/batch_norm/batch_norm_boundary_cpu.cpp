@@ -34,7 +34,9 @@ std::tuple<Tensor, Tensor> gated_channel_moments(const Tensor& mean, const Tenso
   const std::optional<Groups> given =
       logits ? std::optional<Groups>(Groups(kName, "logits", *logits, groups)) : std::nullopt;
   const GroupShape& shape = groups.shape();
-  STD_TORCH_CHECK(shape.size() > 0 && group_size > 0, kName, ": there must be a value");
+  STD_TORCH_CHECK(group_size >= 1, kName, ": group_size must be at least 1, got ", group_size);
+  // A process without frames, whose moments others will not count.
+  if (shape.size() == 0) return {gate, torch::stable::new_zeros(mean, {2, shape.channels})};
   Tensor moments = torch::stable::new_empty(mean, {0});
   dispatch_dtype(kName, mean.scalar_type(), [&](auto element) {
     using T = decltype(element);

@@ -84,7 +84,7 @@ template <typename E>
 void sum_rows(int64_t rows, const Tensor& terms, const Tensor& out) {
   const SumRowsArguments<E> arguments{rows, out.numel(), const_data_of<E>(terms), data_of<E>(out)};
   launch_on_cpu(cpu_kernels<E>(selected_isa()).sum_rows, arguments, column_units(out.numel()),
-                terms.numel());
+                terms.numel() + out.numel());
 }
 
 }  // namespace stc

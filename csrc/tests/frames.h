@@ -25,6 +25,13 @@ inline FrameShape with_channels(FrameShape shape, int64_t channels) {
   return shape;
 }
 
+// Each frame as a clip of its own.
+inline FrameShape by_themselves(FrameShape shape) {
+  shape.clips = shape.frames();
+  shape.num_segments = 1;
+  return shape;
+}
+
 inline int64_t offset_of(const FrameShape& shape, int64_t frame, int64_t channel, int64_t pixel) {
   return shape.channels_last ? (frame * shape.pixels() + pixel) * shape.channels + channel
                              : (frame * shape.channels + channel) * shape.pixels() + pixel;
@@ -60,7 +67,7 @@ inline std::vector<FrameShape> frame_shapes() {
                          int64_t width) {
       shapes.push_back({clips, num_segments, channels, height, width, channels_last});
     };
-    // Lines with every remainder of vectors, and every remainder of lines that are taken together.
+    // Lines with every remainder of vectors.
     for (int64_t size = 1; size <= 20; ++size) {
       add(1, 2, size, 1, 6);
       add(1, 2, 3, 1, size);

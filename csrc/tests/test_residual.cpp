@@ -10,15 +10,15 @@ template <typename T>
 struct ResidualInputs {
   using E = Accumulate<T>;
 
-  FrameShape shape;
-  bool normalized;  // whether the identity has a scale and a shift of its own
+  FrameShape shape;  // of frames by themselves
+  bool normalized;   // whether the identity has a scale and a shift of its own
   Values values;
   Buffer<T> w, identity, out, grad_out;
   Buffer<E> scale, shift, mean, slope, offset;
   Buffer<E> identity_scale, identity_shift, identity_mean, identity_slope, identity_offset;
 
   ResidualInputs(const FrameShape& frame_shape, bool both, Values filled_with, Random& random)
-      : shape(frame_shape),
+      : shape(by_themselves(frame_shape)),
         normalized(both),
         values(filled_with),
         w(shape.elements()),
@@ -99,7 +99,7 @@ void test_forward(Isa isa, const std::string& name, const ResidualInputs<T>& in)
                arguments, out);
 }
 
-// (rows, 2 or 3, channels): a row per unit (NHWC) or per clip (NCHW). Products are of a rounded
+// (rows, 2 or 3, channels): a row per unit (NHWC) or per frame (NCHW). Products are of a rounded
 // difference.
 template <typename T>
 Output<Accumulate<T>> sums_naively(const ResidualInputs<T>& in) {
@@ -107,11 +107,10 @@ Output<Accumulate<T>> sums_naively(const ResidualInputs<T>& in) {
   const std::vector<int64_t> sets = sets_of_pixels(shape);
   const int64_t kinds = in.normalized ? 3 : 2;
   std::vector<Sum> sums(
-      static_cast<size_t>(shape.clips * sets_of_sums(shape) * kinds * shape.channels));
+      static_cast<size_t>(shape.frames() * sets_of_sums(shape) * kinds * shape.channels));
   for_each_element(shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
     const int64_t at = offset_of(shape, frame, channel, pixel);
-    const int64_t row =
-        frame / shape.num_segments * sets_of_sums(shape) + sets[static_cast<size_t>(pixel)];
+    const int64_t row = frame * sets_of_sums(shape) + sets[static_cast<size_t>(pixel)];
     const auto sum = [&](int64_t kind) -> Sum& {
       return sums[static_cast<size_t>((row * kinds + kind) * shape.channels + channel)];
     };
@@ -121,7 +120,7 @@ Output<Accumulate<T>> sums_naively(const ResidualInputs<T>& in) {
     if (in.normalized) sum(2).add(d * (to_double(in.identity[at]) - in.identity_mean[channel]));
   });
   Output<Accumulate<T>> expected(static_cast<int64_t>(sums.size()));
-  const auto roundings = static_cast<double>(shape.num_segments * shape.pixels() + 2);
+  const auto roundings = static_cast<double>(shape.pixels() + 2);
   for (int64_t i = 0; i < expected.size(); ++i)
     expected[i] = rounded<Accumulate<T>>(sums[static_cast<size_t>(i)], in.values, roundings);
   return expected;
@@ -177,7 +176,7 @@ template <typename T>
 void test_residual_case(Isa isa, const FrameShape& shape, bool normalized, Values values,
                         Random& random) {
   ResidualInputs<T> in(shape, normalized, values, random);
-  const std::string name = text_of('<', kName<T>, "> ", shape,
+  const std::string name = text_of('<', kName<T>, "> ", in.shape,
                                    normalized ? ", identity normalized" : "", " of ", values);
   test_backward_sums(isa, name, in);
   test_backward(isa, name, in);

@@ -42,11 +42,9 @@ std::ostream& operator<<(std::ostream& out, const SplitCase& c) {
              << c.spatial_channels << ", fold " << c.fold << ", stride " << c.stride;
 }
 
-SplitCase split_case(FrameShape shape, int64_t spatial_channels, int64_t fold, int64_t stride) {
-  const int64_t num_segments = shape.num_segments;
-  shape.clips = shape.frames();
-  shape.num_segments = 1;
-  return {shape, num_segments, spatial_channels, fold, stride};
+SplitCase split_case(const FrameShape& shape, int64_t spatial_channels, int64_t fold,
+                     int64_t stride) {
+  return {by_themselves(shape), shape.num_segments, spatial_channels, fold, stride};
 }
 
 std::vector<SplitCase> split_cases() {
@@ -65,6 +63,10 @@ std::vector<SplitCase> split_cases() {
         cases.push_back(split_case(shape, spatial_channels, spatial_channels / 3, stride));
         cases.push_back(split_case(shape, spatial_channels, spatial_channels / 2, stride));
       }
+  // Channels that are shifted and those that are not, in vectors of all widths.
+  for (const bool channels_last : {false, true})
+    for (int64_t fold = 1; fold <= 20; ++fold)
+      cases.push_back(split_case({1, 3, 44, 1, 2, channels_last}, 41, fold, 1));
   // Rows of more elements, on the grid or beside it, than are taken together.
   for (const int64_t stride : {2, 3, 511, 512, 513, 600})
     for (const int64_t width : {1024, 1025, 1100, 1537})

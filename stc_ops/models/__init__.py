@@ -1,5 +1,6 @@
 """Video networks: torchvision's ResNet over folded frames, with the middle layer of your choice."""
 
+from .bottleneck import Bottleneck
 from .builders import (
     stc_light_resnet50,
     stc_resnet50,
@@ -7,7 +8,8 @@ from .builders import (
     tsn_resnet50,
     video_resnet,
 )
-from .resnet import Bottleneck, MiddleLayer, VideoResNet
+from .inference import optimize_for_inference
+from .resnet import MiddleLayer, VideoResNet
 from .weights import LoadedWeights, load_imagenet_weights
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "MiddleLayer",
     "VideoResNet",
     "load_imagenet_weights",
+    "optimize_for_inference",
     "stc_light_resnet50",
     "stc_resnet50",
     "tsm_resnet50",

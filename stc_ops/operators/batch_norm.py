@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch.distributed.nn.functional import all_reduce
 
 from . import steps
-from .checks import accumulation_dtype
+from .checks import accumulation_dtype, check_parameter
 
 
 class BatchNorm(NamedTuple):
@@ -42,20 +42,24 @@ def check_batch_norm(
     operator: str, argument: str, bn: BatchNorm, channels: int, frames: torch.Tensor
 ) -> None:
     """Raise unless `bn` normalizes `channels` channels of what `frames` has the size of."""
+    if not isinstance(bn, BatchNorm):
+        raise TypeError(
+            f"{operator}: {argument} must be a stc_ops.BatchNorm, got {type(bn).__name__}"
+        )
     for name in ("weight", "bias", "running_mean", "running_var"):
-        tensor = getattr(bn, name)
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) != (channels,):
-            raise ValueError(
-                f"{operator}: {argument}.{name} must have shape ({channels},), "
-                f"got {tuple(tensor.shape)}"
-            )
-        if tensor.device != frames.device:
-            raise ValueError(
-                f"{operator}: {argument}.{name} must be on {frames.device}, got {tensor.device}"
-            )
-    if not bn.training and (bn.running_mean is None or bn.running_var is None):
+        if (tensor := getattr(bn, name)) is not None:
+            check_parameter(operator, f"{argument}.{name}", tensor, (channels,), frames)
+    if (bn.running_mean is None) != (bn.running_var is None):
+        raise ValueError(
+            f"{operator}: {argument} must have running_mean and running_var, or neither"
+        )
+    if not isinstance(bn.momentum, float | int):
+        raise TypeError(
+            f"{operator}: {argument}.momentum must be a float, got {type(bn.momentum).__name__}"
+        )
+    if not bn.eps > 0:
+        raise ValueError(f"{operator}: {argument}.eps must be positive, got {bn.eps}")
+    if not bn.training and bn.running_mean is None:
         raise ValueError(
             f"{operator}: {argument} must have running statistics unless it is training"
         )
@@ -174,6 +178,7 @@ def frames_normalization(bn: BatchNorm, frames: torch.Tensor) -> Normalization:
     pixels = frames.shape[2] * frames.shape[3]
     moments = None
     if bn.training:
+        # The frames of a process may be none where others have some.
         with torch.no_grad():
             mean, m2 = steps.spatial_moments(frames)
             _, moments = steps.gated_channel_moments(mean, m2, None, pixels)

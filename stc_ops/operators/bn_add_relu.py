@@ -15,7 +15,7 @@ from .batch_norm import (
     frames_normalization,
     normalization_gradient,
 )
-from .checks import check_frames
+from .checks import check_frames, name_of
 from .registration import implementation, memory_format_of, once_differentiable
 
 
@@ -59,7 +59,9 @@ def bn_add_relu(
             f"{w.device}, got {tuple(identity.shape)} on {identity.device}"
         )
     if identity.dtype != w.dtype:
-        raise TypeError(f"{name}: identity must be {w.dtype} as w is, got {identity.dtype}")
+        raise TypeError(
+            f"{name}: identity must be {name_of(w.dtype)} as w is, got {name_of(identity.dtype)}"
+        )
     check_batch_norm(name, "bn", bn, w.shape[1], w)
     if identity_bn is not None:
         check_batch_norm(name, "identity_bn", identity_bn, w.shape[1], w)
@@ -155,7 +157,8 @@ class _AddNormalizedReLU(torch.autograd.Function):
 def _fused(
     w: torch.Tensor, bn: BatchNorm, identity: torch.Tensor, identity_bn: BatchNorm | None
 ) -> torch.Tensor:
-    if w.numel() == 0:
+    norms = (bn,) if identity_bn is None else (bn, identity_bn)
+    if w.numel() == 0 and all(each.process_group is None for each in norms):
         return bn_add_relu_reference(w, bn, identity, identity_bn)
     norm = frames_normalization(bn, w)
     if identity_bn is None:

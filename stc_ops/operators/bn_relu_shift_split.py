@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,19 +59,35 @@ def bn_relu_shift_split(
         ValueError: ``u`` is not 4-D, its frames do not split into clips, `split` does not add up to
             its channels, `bn` does not fit, or an integer is too small.
     """
-    name = "bn_relu_shift_split"
+    return _run("bn_relu_shift_split", u, bn, split, num_segments, stride, shift_div)
+
+
+def _run(
+    name: str,
+    u: torch.Tensor,
+    bn: BatchNorm,
+    split: tuple[int, int] | None,
+    num_segments: int,
+    stride: int,
+    shift_div: int | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     check_frames(name, "u", u)
     check_segments(name, "u", u, num_segments)
     check_integer(name, "stride", stride, minimum=1)
     if shift_div is not None:
         check_integer(name, "shift_div", shift_div, minimum=2)
-    for channels in split:
-        check_integer(name, "split", channels, minimum=0)
-    if len(split) != 2 or sum(split) != u.shape[1]:
+    channels = u.shape[1]
+    if split is None:
+        split = (channels, 0)
+    is_pair = isinstance(split, Sequence) and len(split) == 2
+    if is_pair:
+        for part in split:
+            check_integer(name, "split", part, minimum=0)
+    if not is_pair or sum(split) != channels:
         raise ValueError(
-            f"{name}: split must be two integers that add up to {u.shape[1]} channels, got {split}"
+            f"{name}: split must be two integers that add up to {channels} channels, got {split}"
         )
-    check_batch_norm(name, "bn", bn, u.shape[1], u)
+    check_batch_norm(name, "bn", bn, channels, u)
     run = implementation(
         name,
         u.device,
@@ -134,7 +151,7 @@ def _fused(
     stride: int,
     shift_div: int | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if u.numel() == 0:
+    if u.numel() == 0 and bn.process_group is None:
         return bn_relu_shift_split_reference(u, bn, split, num_segments, stride, shift_div)
     fold = 0 if shift_div is None else split[0] // shift_div
     norm = frames_normalization(bn, u)
@@ -150,11 +167,9 @@ def bn_relu_shift(
     :func:`bn_relu_shift_split` without the split, for TSM-style networks; see there for the passes,
     the arguments and the errors.
     """
-    check_frames("bn_relu_shift", "u", u)
-    return bn_relu_shift_split(u, bn, (u.shape[1], 0), num_segments, shift_div=shift_div)[0]
+    return _run("bn_relu_shift", u, bn, None, num_segments, 1, shift_div)[0]
 
 
 def bn_relu(u: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
     r"""Compute ``relu(bn(u))`` in the passes of :func:`bn_relu_shift_split`; see there."""
-    check_frames("bn_relu", "u", u)
-    return bn_relu_shift_split(u, bn, (u.shape[1], 0), num_segments=1, shift_div=None)[0]
+    return _run("bn_relu", u, bn, None, 1, 1, None)[0]

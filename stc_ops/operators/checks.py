@@ -21,10 +21,10 @@ def check_tensor(operator: str, argument: str, value: torch.Tensor) -> None:
     if value.dtype not in SUPPORTED_DTYPES:
         expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in SUPPORTED_DTYPES)
         raise TypeError(
-            f"{operator}: {argument} must be one of {expected}, got {_name(value.dtype)}"
+            f"{operator}: {argument} must be one of {expected}, got {name_of(value.dtype)}"
         )
     if value.layout != torch.strided:
-        raise TypeError(f"{operator}: {argument} must be strided, got {_name(value.layout)}")
+        raise TypeError(f"{operator}: {argument} must be strided, got {name_of(value.layout)}")
 
 
 def check_frames(operator: str, argument: str, frames: torch.Tensor) -> None:
@@ -77,9 +77,36 @@ def checked_logits(
     if _is_autocast_enabled(frames.device.type):
         return logits.to(expected)
     raise TypeError(
-        f"{operator}: logits must be {_name(expected)} for y of {_name(frames.dtype)}, "
-        f"got {_name(logits.dtype)}"
+        f"{operator}: logits must be {name_of(expected)} for y of {name_of(frames.dtype)}, "
+        f"got {name_of(logits.dtype)}"
     )
+
+
+def check_parameter(
+    operator: str,
+    argument: str,
+    parameter: torch.Tensor,
+    shape: tuple[int, ...],
+    frames: torch.Tensor,
+) -> None:
+    """Raise unless `parameter` has `shape` and goes with `frames` in device and dtype.
+
+    The dtype is that of the frames, or that of sums over them.
+    """
+    check_tensor(operator, argument, parameter)
+    if tuple(parameter.shape) != shape:
+        raise ValueError(
+            f"{operator}: {argument} must have shape {shape}, got {tuple(parameter.shape)}"
+        )
+    if parameter.device != frames.device:
+        raise ValueError(
+            f"{operator}: {argument} must be on {frames.device}, got {parameter.device}"
+        )
+    if parameter.dtype not in (frames.dtype, accumulation_dtype(frames.dtype)):
+        raise TypeError(
+            f"{operator}: {argument} must be {name_of(accumulation_dtype(frames.dtype))} for "
+            f"frames of {name_of(frames.dtype)}, got {name_of(parameter.dtype)}"
+        )
 
 
 def _is_autocast_enabled(device_type: str) -> bool:
@@ -87,5 +114,6 @@ def _is_autocast_enabled(device_type: str) -> bool:
     return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
-def _name(dtype: torch.dtype | torch.layout) -> str:
+def name_of(dtype: torch.dtype | torch.layout) -> str:
+    """Return the name of `dtype` as messages have it."""
     return str(dtype).removeprefix("torch.")

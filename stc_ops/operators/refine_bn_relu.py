@@ -17,7 +17,14 @@ from .batch_norm import (
     normalization,
     normalization_gradient,
 )
-from .checks import accumulation_dtype, check_frames, check_segments
+from .checks import (
+    accumulation_dtype,
+    check_frames,
+    check_parameter,
+    check_segments,
+    check_tensor,
+    name_of,
+)
 from .gate import spatial_gate_reference, temporal_gate_reference
 from .pool import spatial_pool_reference, temporal_pool_reference
 from .refinement import (
@@ -99,7 +106,8 @@ def _check_alike(name: str, branches: list[torch.Tensor]) -> None:
     first, last = branches[0], branches[-1]
     if first.dtype != last.dtype:
         raise TypeError(
-            f"{name}: temporal_y must be {first.dtype} as spatial_y is, got {last.dtype}"
+            f"{name}: temporal_y must be {name_of(first.dtype)} as spatial_y is, "
+            f"got {name_of(last.dtype)}"
         )
     same_sizes = first.shape[0] == last.shape[0] and first.shape[2:] == last.shape[2:]
     if not same_sizes or first.device != last.device:
@@ -116,10 +124,16 @@ def _check_gate(
     y: torch.Tensor | None,
     kernel: tuple[int, ...],
 ) -> None:
+    if not isinstance(weights, Sequence):
+        raise TypeError(
+            f"{name}: {argument} must be a tuple of tensors, got {type(weights).__name__}"
+        )
     if not weights:
         return
     if y is None:
         raise ValueError(f"{name}: {argument} must be () where their branch is None")
+    for weight in weights:
+        check_tensor(name, argument, weight)
     channels = y.shape[1]
     shapes = tuple(tuple(weight.shape) for weight in weights)
     hidden = shapes[-1][1] if shapes[-1][1:] else 0
@@ -128,6 +142,13 @@ def _check_gate(
         expected = ((channels, channels, *kernel),)
     if shapes != expected:
         raise ValueError(f"{name}: {argument} must have shapes {expected}, got {shapes}")
+    for weight, shape in zip(weights, shapes, strict=True):
+        check_parameter(name, argument, weight, shape, y)
+    if weights[0].dtype != weights[-1].dtype:
+        raise TypeError(
+            f"{name}: {argument} must have one dtype, got {name_of(weights[0].dtype)} and "
+            f"{name_of(weights[-1].dtype)}"
+        )
 
 
 def refine_bn_relu_reference(
@@ -253,7 +274,7 @@ def _fused(
 ) -> torch.Tensor:
     frames = (spatial_y, temporal_y)
     given = [y for y in frames if y is not None]
-    if any(y.numel() == 0 for y in given):
+    if any(y.numel() == 0 for y in given) and bn.process_group is None:
         return refine_bn_relu_reference(
             spatial_y, temporal_y, bn, num_segments, temporal_gate_weights, spatial_gate_weights
         )

@@ -98,11 +98,10 @@ def once_differentiable(operator: str) -> Callable[[Callable[..., Any]], Callabl
         def refusing(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
             with torch.no_grad():
                 results = backward(ctx, *grads)
-            if not torch.is_grad_enabled():
+            if not torch.is_grad_enabled() or torch.compiler.is_compiling():
                 return results
-            source = next((grad for grad in grads if grad.requires_grad), None)
-            if source is None:
-                return results
+            # Gradients depend on the inputs even where those that come in are constants.
+            source = torch.zeros((), requires_grad=True)
             return tuple(
                 result if result is None else _Refusal.apply(operator, result, source)
                 for result in results

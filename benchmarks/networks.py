@@ -1,0 +1,221 @@
+"""Whole networks: STC-ResNet-50 by the fused operators, and what that competes with."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import eager
+import torch
+import torch.nn.functional as F
+from matrix import Setting
+from timing import time_in_turns
+from torch import nn
+
+import stc_ops
+from stc_ops.models import stc_resnet50, tsn_resnet50
+
+NUM_SEGMENTS, PIXELS, CLASSES = 8, 224, 174
+TRAINING, EVALUATION = "training-step", "eval-forward"
+
+# How far logits and losses, and gradients, may differ, all values together and relative to their
+# norm. At the end of fifty layers of random weights gradients are chaotic: those of eager PyTorch
+# are 0.04 from the ones in float64, those of the fused operators 0.02.
+TOLERANCE, GRADIENT_TOLERANCE = 1e-3, 0.1
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+Step = Callable[[], list[torch.Tensor]]
+
+
+class Variant(NamedTuple):
+    """A way to run a network.
+
+    Attributes:
+        builder: of the network.
+        prepare: what is done to it once, given frames like those it will see.
+        context: what every call is in.
+        why_not: why it cannot run here, or None.
+    """
+
+    builder: Callable[..., nn.Module] = stc_resnet50
+    prepare: Callable[[nn.Module, torch.Tensor], Forward] = lambda model, frames: model
+    context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    why_not: str | None = None
+
+
+def _compiled(model: nn.Module, frames: torch.Tensor) -> Forward:
+    # Freezing folds batch norms and packs weights; it is for inference only.
+    return torch.compile(model, options={"freezing": not model.training})
+
+
+def _in_openvino(model: nn.Module, frames: torch.Tensor) -> Forward:
+    import openvino
+
+    converted = openvino.convert_model(model, example_input=frames)
+    # Without the hint it computes in bfloat16 where the processor can.
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    compiled = openvino.compile_model(converted, "CPU", options)
+    array = frames.contiguous().numpy()
+    return lambda _: torch.from_numpy(compiled(array)[0])
+
+
+_reference = functools.partial(stc_ops.use_backend, "reference")
+_optimize = getattr(stc_ops, "optimize_for_inference", None)
+_has_openvino = importlib.util.find_spec("openvino") is not None
+
+VARIANTS = {
+    "cpu": Variant(),
+    "optimized": Variant(
+        prepare=lambda model, frames: _optimize(model),
+        why_not=None if _optimize else "stc_ops.optimize_for_inference does not exist",
+    ),
+    "eager": Variant(context=eager.in_place_of_the_operators),
+    "reference": Variant(context=_reference),
+    "compiled-reference": Variant(prepare=_compiled, context=_reference),
+    "eager-tsn": Variant(tsn_resnet50, context=_reference),
+    "compiled-tsn": Variant(tsn_resnet50, prepare=_compiled, context=_reference),
+    "openvino": Variant(
+        prepare=_in_openvino,
+        context=_reference,
+        why_not=None if _has_openvino else "openvino is not installed",
+    ),
+}
+ROWS = {
+    TRAINING: ("cpu", "reference", "compiled-reference"),
+    EVALUATION: (
+        "cpu",
+        "optimized",
+        "reference",
+        "compiled-reference",
+        "compiled-tsn",
+        "openvino",
+    ),
+}
+OURS = ("cpu", "optimized")
+
+
+def settings(*clips: int) -> list[Setting]:
+    """Return frames of the paper's size, 8 of 224 x 224 pixels a clip, for each number of clips."""
+    return [Setting(each, NUM_SEGMENTS, 3, PIXELS, "float32", "nhwc") for each in clips]
+
+
+@functools.lru_cache(maxsize=2)
+def _network(builder: Callable[..., nn.Module]) -> nn.Module:
+    """Return the network that all rows copy: random weights, and no dropout, which is random."""
+    torch.manual_seed(0)
+    model = builder(num_classes=CLASSES, num_segments=NUM_SEGMENTS, dropout=0.0)
+    return model.to(memory_format=torch.channels_last)
+
+
+@functools.lru_cache(maxsize=1)
+def _frames(setting: Setting) -> torch.Tensor:
+    torch.manual_seed(0)
+    return setting.random_frames()
+
+
+# The rows of a setting, which follow one another, share what takes minutes to compile.
+@functools.lru_cache(maxsize=len(VARIANTS))
+def _step(name: str, setting: Setting, mode: str) -> Step:
+    """Return a function that does one step of a variant and returns all it computes.
+
+    A training step is forward, loss and backward; the optimizer's part is the same for all and left
+    out.
+    """
+    variant, frames = VARIANTS[name], _frames(setting)
+    model = copy.deepcopy(_network(variant.builder)).train(mode == TRAINING)
+    with variant.context(), torch.set_grad_enabled(mode == TRAINING):
+        forward = variant.prepare(model, frames)
+    labels = torch.arange(setting.clips)
+
+    def evaluate() -> list[torch.Tensor]:
+        with variant.context(), torch.no_grad():
+            return [forward(frames)]
+
+    def train() -> list[torch.Tensor]:
+        model.zero_grad(set_to_none=True)
+        with variant.context():
+            loss = F.cross_entropy(forward(frames), labels)
+        loss.backward()
+        return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
+
+    return train if mode == TRAINING else evaluate
+
+
+def saved_bytes(name: str, setting: Setting) -> int:
+    """Return the bytes that a training forward saves for backward, beside the parameters."""
+    variant = VARIANTS[name]
+    model = copy.deepcopy(_network(variant.builder)).train()
+    parameters = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    storages: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with variant.context(), torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
+        # Alive until all is counted, so that no address is used twice.
+        logits = model(_frames(setting))
+    del logits
+    return sum(size for address, size in storages.items() if address not in parameters)
+
+
+def verify(name: str, actual: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    """Raise unless the results agree: no time is reported for a wrong one."""
+    (got, *got_gradients), (want, *want_gradients) = actual, expected
+    _verify_norm(f"{name}: the result", [got], [want], TOLERANCE)
+    if want_gradients:
+        _verify_norm(f"{name}: the gradient", got_gradients, want_gradients, GRADIENT_TOLERANCE)
+
+
+def _verify_norm(
+    what: str, actual: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float
+) -> None:
+    got, want = (torch.cat([each.flatten() for each in tensors]) for tensors in (actual, expected))
+    difference = torch.linalg.vector_norm(got - want) / torch.linalg.vector_norm(want)
+    # NaN is no more right than what is too far.
+    if not difference <= tolerance:
+        raise AssertionError(f"{what} differs from eager PyTorch's by {difference:.3g} of its norm")
+
+
+def measure_network(benchmark, name: str, setting: Setting, mode: str, with_compile: bool) -> None:
+    """Time one variant in turns with eager PyTorch and, if it is ours, with all competitors."""
+    benchmark.group = f"network {mode} {setting}"
+    compared = {"eager": "eager"}
+    if name in OURS:
+        if with_compile:
+            compared["compiled"] = "compiled-reference"
+        if with_compile and mode == EVALUATION:
+            compared["compiled_tsn"] = "compiled-tsn"
+        if _has_openvino and mode == EVALUATION:
+            compared["openvino"] = "openvino"
+    for each in (name, *compared.values()):
+        oracle = "eager-tsn" if VARIANTS[each].builder is tsn_resnet50 else "eager"
+        verify(each, _step(each, setting, mode)(), _step(oracle, setting, mode)())
+    run = _step(name, setting, mode)
+    if benchmark.disabled:
+        benchmark(run)
+        return
+    ratios = time_in_turns(
+        benchmark, run, {other: _step(each, setting, mode) for other, each in compared.items()}
+    )
+    benchmark.extra_info.update(
+        family="network",
+        operator=VARIANTS[name].builder.__name__,
+        mode=mode,
+        backend=name,
+        **setting.as_row(),
+        **{f"times_{other}": ratio for other, ratio in ratios.items()},
+    )
+    if mode == TRAINING and not name.startswith("compiled-"):
+        saved = saved_bytes(name, setting)
+        benchmark.extra_info.update(
+            saved_bytes=saved, fraction_of_saved_bytes=saved / saved_bytes("eager", setting)
+        )

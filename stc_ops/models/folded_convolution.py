@@ -1,0 +1,158 @@
+"""A convolution with its batch norm folded in, and with ReLU and residual sum, for inference."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stc_ops.nn.batch_norm import BatchNormModule, batch_norm_of
+
+
+class FoldedConvolution(nn.Module):
+    """``relu(bn(convolution(x)) + residual)`` in one pass over the result, without gradients.
+
+    Weights are copies, with the batch norm folded into them. On an x86 CPU with oneDNN, in float32
+    and where the CPU has instructions for it in bfloat16, sum and ReLU run in the epilogue of the
+    convolution, by the operators that the compiler of ``torch.compile`` emits, and weights are kept
+    a second time in oneDNN's own layout, which the first input decides. Elsewhere, and under
+    ``torch.compile`` and ``torch.export``, plain operators run.
+
+    Args:
+        convolution: with zero padding of given widths.
+        norm: what normalizes its result, by running statistics; None for no normalization.
+        relu: whether the result is rectified.
+
+    Raises:
+        TypeError: `norm` is no batch norm.
+    """
+
+    def __init__(
+        self, convolution: nn.Conv2d, norm: BatchNormModule | None = None, *, relu: bool = False
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        weight, bias = _folded(convolution, norm)
+        # Not persistent: entries loaded later would not reach the packed copy.
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+        self.stride = convolution.stride
+        self.padding = convolution.padding
+        self.dilation = convolution.dilation
+        self.groups = convolution.groups
+        self.relu = relu
+        self._packed: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """Map frames ``(N*T, C, H, W)`` to what the class says.
+
+        Args:
+            x: frames in the dtype of the weights.
+            residual: of the shape, dtype and memory format of the result; None for no sum. It may
+                be overwritten with the result, and be returned.
+
+        Returns:
+            Frames, channels_last where oneDNN runs, else in the memory format of ``x``.
+        """
+        if _runs_on_onednn(x) and x.dtype == self.weight.dtype:
+            return self._on_onednn(x, residual)
+        out = F.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
+        if residual is not None:
+            out += residual
+        return out.relu_() if self.relu else out
+
+    def _on_onednn(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
+        convolution = (
+            x,
+            self._packed_for(x),
+            self.bias,
+            self.padding,
+            self.stride,
+            self.dilation,
+            self.groups,
+        )
+        unary = "relu" if self.relu else "none"
+        if residual is None:
+            return torch.ops.mkldnn._convolution_pointwise.default(*convolution, unary, [], "")
+        return torch.ops.mkldnn._convolution_pointwise_.binary(
+            residual, *convolution, "add", 1.0, unary, [], ""
+        )
+
+    def _packed_for(self, x: torch.Tensor) -> torch.Tensor:
+        # Moving or casting the module gives it another weight. Another shape of x seldom wants
+        # another layout, and then oneDNN converts at every call.
+        if self._packed is None or self._packed[0] is not self.weight:
+            packed = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, self.stride, self.dilation, self.groups, x.shape
+            )
+            self._packed = (self.weight, packed)
+        return self._packed[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the packed weight, which can neither be copied nor pickled."""
+        return self.__dict__ | {"_packed": None}
+
+    def extra_repr(self) -> str:
+        """Return sizes and epilogue as ``print(module)`` shows them."""
+        out_channels, in_channels, *kernel = self.weight.shape
+        return (
+            f"{in_channels * self.groups}, {out_channels}, kernel_size={tuple(kernel)}, "
+            f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+            f"groups={self.groups}, relu={self.relu}"
+        )
+
+
+@torch.no_grad()
+def affine_rows(norm: BatchNormModule) -> torch.Tensor:
+    """Return the batch norm by its running statistics as ``(4, C)`` in float64.
+
+    Rows are scale, shift, mean and 1 / standard deviation; ``norm(x) = scale * x + shift``.
+
+    Raises:
+        TypeError: `norm` is no batch norm.
+    """
+    bn = batch_norm_of(norm)
+    mean = bn.running_mean.double()
+    inverse_deviation = torch.rsqrt(bn.running_var.double() + bn.eps)
+    scale = inverse_deviation if bn.weight is None else inverse_deviation * bn.weight.double()
+    shift = -mean * scale if bn.bias is None else bn.bias.double() - mean * scale
+    return torch.stack((scale, shift, mean, inverse_deviation))
+
+
+@torch.no_grad()
+def _folded(
+    convolution: nn.Conv2d, norm: BatchNormModule | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    weight, bias = convolution.weight, convolution.bias
+    if norm is None:
+        return weight.clone(), None if bias is None else bias.clone()
+    scale, shift, *_ = affine_rows(norm)
+    if bias is not None:
+        shift = shift + scale * bias.double()
+    return (weight.double() * scale[:, None, None, None]).to(weight), shift.to(weight)
+
+
+@functools.cache
+def _onednn_dtypes() -> tuple[torch.dtype, ...]:
+    # Compiled networks call these operators on x86 only, so nobody has tried them elsewhere.
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+        return ()
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32, torch.bfloat16
+    return (torch.float32,)
+
+
+def _runs_on_onednn(x: torch.Tensor) -> bool:
+    return (
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
+        and x.dtype in _onednn_dtypes()
+        and x.numel() > 0
+        and torch.backends.mkldnn.enabled
+    )

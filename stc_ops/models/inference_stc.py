@@ -1,0 +1,124 @@
+"""STC between the batch norms of its block, for inference."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stc_ops.backends import select_backend
+from stc_ops.nn import STC, GateNetwork, TemporalConv2d
+from stc_ops.nn.batch_norm import BatchNormModule
+from stc_ops.nn.refinement import SpatialRefinement, TemporalRefinement
+from stc_ops.operators import spatial_pool, steps, temporal_pool
+from stc_ops.operators.checks import accumulation_dtype
+
+from .folded_convolution import FoldedConvolution, affine_rows
+
+
+class InferenceSTC(nn.Module):
+    """``relu(bn_after(stc(relu(bn_before(u)))))`` with all prepared that does not depend on ``u``.
+
+    These are the passes of :meth:`stc_ops.nn.STC.forward_fused`; but in the late stages, where
+    frames are small, the coefficients of the normalizations and the layouts of the weights, made
+    anew at every call, take longer than the passes.
+
+    Args:
+        stc: in evaluation mode; it is copied, as the normalizations are.
+        bn_before: the normalization of ``u``.
+        bn_after: the normalization of the result of `stc`.
+
+    Raises:
+        TypeError: a normalization is no batch norm.
+    """
+
+    def __init__(self, stc: STC, bn_before: BatchNormModule, bn_after: BatchNormModule) -> None:
+        """See the class."""
+        super().__init__()
+        # What the reference backend runs.
+        self.stc, self.bn_before, self.bn_after = copy.deepcopy((stc, bn_before, bn_after))
+        self.requires_grad_(False)
+        dtype = accumulation_dtype(bn_before.running_mean.dtype)
+        self.register_buffer("before", affine_rows(bn_before).to(dtype), persistent=False)
+        self.register_buffer("after", affine_rows(bn_after).to(dtype), persistent=False)
+        shift_div = stc._shift_div()
+        self.fold = 0 if shift_div is None else stc.branch_inputs[0] // shift_div
+        self.spatial = self.temporal = self.frame_gate = self.pixel_gate = None
+        if stc.spatial is not None:
+            self.spatial = FoldedConvolution(stc.spatial.conv)
+            if isinstance(stc.spatial.refine, TemporalRefinement):
+                network = stc.spatial.refine.gate_network
+                self.frame_gate = _FrameGate(network, stc.num_segments, dtype)
+        if stc.temporal is not None:
+            self.temporal = _FoldedTemporalConvolution(stc.temporal.conv)
+            if isinstance(stc.temporal.refine, SpatialRefinement):
+                self.pixel_gate = _PixelGate(stc.temporal.refine.gate_network, dtype)
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``."""
+        if u.numel() == 0 or select_backend("InferenceSTC", u.device) == "reference":
+            return self.stc.forward_fused(u, self.bn_before, self.bn_after)
+        stc, num_segments = self.stc, self.stc.num_segments
+        spatial_x, temporal_x = steps.shift_split(
+            u, self.before, num_segments, stc.branch_inputs[0], self.fold, stc.stride
+        )
+        spatial_y = temporal_y = frame_gate = pixel_gate = None
+        if self.spatial is not None:
+            spatial_y = self.spatial(spatial_x)
+            if self.frame_gate is not None:
+                frame_gate = self.frame_gate(spatial_pool(spatial_y))
+        if self.temporal is not None:
+            temporal_y = self.temporal(temporal_x)
+            if self.pixel_gate is not None:
+                pixel_gate = self.pixel_gate(temporal_pool(temporal_y, num_segments))
+        return steps.refine(spatial_y, temporal_y, frame_gate, pixel_gate, self.after, num_segments)
+
+
+class _FoldedTemporalConvolution(FoldedConvolution):
+    """T_S's convolution of pixels that have been taken at the stride."""
+
+    def __init__(self, convolution: TemporalConv2d) -> None:
+        super().__init__(convolution)
+        self.num_segments = convolution.num_segments
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        _, channels, height, width = frames.shape
+        pixels = frames.permute(0, 2, 3, 1).reshape(-1, self.num_segments, height * width, channels)
+        convolved = super().forward(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return convolved.reshape(-1, height, width, convolved.shape[3]).permute(0, 3, 1, 2)
+
+
+class _FrameGate(nn.Module):
+    """Gates of channels in frames from their means ``(N*T, C)``."""
+
+    def __init__(self, network: GateNetwork, num_segments: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        *reduce, gate = (weight.detach().to(dtype, copy=True) for weight in network.weights)
+        self.num_segments = num_segments
+        self.register_buffer("reduce", reduce[0].flatten(1) if reduce else None, persistent=False)
+        # Taps before channels: then a frame and its neighbours are one row without copying them.
+        self.register_buffer("gate", gate.transpose(1, 2).flatten(1), persistent=False)
+
+    def forward(self, mean: torch.Tensor) -> torch.Tensor:
+        features = mean
+        if self.reduce is not None:
+            features = F.linear(features, self.reduce).relu_()
+        clips = F.pad(features.unflatten(0, (-1, self.num_segments)), (0, 0, 1, 1))
+        taps = clips.unfold(1, 3, 1).transpose(2, 3).reshape(mean.shape[0], -1)
+        return F.linear(taps, self.gate).sigmoid_()
+
+
+class _PixelGate(nn.Sequential):
+    """Gates of channels in pixels of clips from their means ``(N, C, H, W)``."""
+
+    def __init__(self, network: GateNetwork, dtype: torch.dtype) -> None:
+        *reduce, gate = (
+            copy.deepcopy(layer).to(dtype) for layer in network if isinstance(layer, nn.Conv2d)
+        )
+        layers = [FoldedConvolution(layer, relu=True) for layer in reduce]
+        super().__init__(*layers, FoldedConvolution(gate))
+
+    def forward(self, mean: torch.Tensor) -> torch.Tensor:
+        return super().forward(mean).sigmoid_()
