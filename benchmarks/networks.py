@@ -48,8 +48,12 @@ class Variant(NamedTuple):
 
 
 def _compiled(model: nn.Module, frames: torch.Tensor) -> Forward:
-    # Freezing folds batch norms and packs weights; it is for inference only.
-    return torch.compile(model, options={"freezing": not model.training})
+    compiled = torch.compile(model)
+    if not model.training:
+        # Folds batch norms and packs weights. An option of torch.compile comes too late for it.
+        with torch._inductor.config.patch(freezing=True):
+            compiled(frames)
+    return compiled
 
 
 def _in_openvino(model: nn.Module, frames: torch.Tensor) -> Forward:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from report_tables import markdown
-from results import operator_groups, read_results
+from results import read_results
 
 from stc_ops.cli.errors import CommandError
 from stc_ops.cli.output_file import whole_file
@@ -40,7 +40,7 @@ def write_report(paths: Sequence[Path], folder: Path) -> None:
     except ImportError as error:
         raise CommandError("the figure needs matplotlib: pip install 'stc_ops[plot]'") from error
     results = read_results(paths)
-    if not operator_groups(results) and not results.of("network"):
+    if all(key.is_baseline for key in results.rows):
         raise CommandError("there are rows of baselines only; measure backend 'cpu' as well")
     with whole_file(folder / FIGURE) as figure, whole_file(folder / TABLE) as table:
         draw(results).savefig(figure, format="png")

@@ -210,8 +210,9 @@ class TestCommand:
             f"pytest benchmarks --benchmark-only --benchmark-json={path}"
         )
 
-    def test_baselines_only(self, tmp_path, folder, capsys):
-        path = written(tmp_path, run_of(OPERATOR | {"backend": "reference"}))
+    @pytest.mark.parametrize("row", [OPERATOR, NETWORK])
+    def test_baselines_only(self, tmp_path, folder, capsys, row):
+        path = written(tmp_path, run_of(row | {"backend": "reference"}))
         assert self.error_of(capsys, path, folder) == (
             "there are rows of baselines only; measure backend 'cpu' as well"
         )
