@@ -70,14 +70,16 @@ def _in_openvino(model: nn.Module, frames: torch.Tensor) -> Forward:
     return lambda _: torch.from_numpy(compiled(array)[0])
 
 
+_fused = functools.partial(stc_ops.use_backend, "cpu")
 _reference = functools.partial(stc_ops.use_backend, "reference")
 _optimize = getattr(stc_ops, "optimize_for_inference", None)
 _has_openvino = importlib.util.find_spec("openvino") is not None
 
 VARIANTS = {
-    "cpu": Variant(),
+    "cpu": Variant(context=_fused),
     "optimized": Variant(
         prepare=lambda model, frames: _optimize(model),
+        context=_fused,
         why_not=None if _optimize else "stc_ops.optimize_for_inference does not exist",
     ),
     "eager": Variant(context=eager.in_place_of_the_operators),
@@ -200,16 +202,16 @@ def measure_network(benchmark, name: str, setting: Setting, mode: str, with_comp
             compared["compiled_tsn"] = "compiled-tsn"
         if _has_openvino and mode == EVALUATION:
             compared["openvino"] = "openvino"
-    for each in (name, *compared.values()):
+    steps = {each: _step(each, setting, mode) for each in (name, *compared.values())}
+    for each in steps.keys() - {"eager"}:
         oracle = "eager-tsn" if VARIANTS[each].builder is tsn_resnet50 else "eager"
-        verify(each, _step(each, setting, mode)(), _step(oracle, setting, mode)())
-    run = _step(name, setting, mode)
+        verify(each, steps[each](), _step(oracle, setting, mode)())
+    run = steps[name]
     if benchmark.disabled:
         benchmark(run)
         return
-    ratios = time_in_turns(
-        benchmark, run, {other: _step(each, setting, mode) for other, each in compared.items()}
-    )
+    beside = {other: steps[each] for other, each in compared.items()}
+    ratios = time_in_turns(benchmark, run, beside)
     benchmark.extra_info.update(
         family="network",
         operator=VARIANTS[name].builder.__name__,
