@@ -35,8 +35,8 @@ PASSES: dict[str, dict[str, list[tuple[int, int]]]] = {
         # w, and then identity; written: out
         "eval": [(2, 1)],
         "forward": [(1, 0), (2, 1)],
-        # w, out, dout; written: dw, didentity
-        "backward": [(3, 0), (3, 2)],
+        # w, out, dout; written: didentity; and then w, didentity; written: dw
+        "backward": [(3, 1), (2, 1)],
     },
     "bn_add_relu_identity_bn": {
         # w, identity; written: out

@@ -68,9 +68,9 @@ STABLE_TORCH_LIBRARY(stc_ops, m) {
       "Tensor");
   m.def(
       "add_relu_backward_sums(Tensor grad, Tensor out, Tensor w, Tensor? identity, "
-      "Tensor coefficients, Tensor? identity_coefficients) -> Tensor");
+      "Tensor coefficients, Tensor? identity_coefficients) -> (Tensor, Tensor)");
   m.def(
-      "add_relu_backward(Tensor grad, Tensor out, Tensor w, Tensor? identity, "
+      "add_relu_backward(Tensor grad, Tensor? out, Tensor w, Tensor? identity, "
       "Tensor coefficients, Tensor? identity_coefficients, Tensor grad_coefficients, "
       "Tensor? identity_grad_coefficients) -> (Tensor, Tensor)");
 }

@@ -66,18 +66,19 @@ Tensor add_relu(const Tensor& input, const Tensor& addend, const Tensor& coeffic
   return out;
 }
 
-// What the backward pass reads. Without a normalization of its own, the identity is not read.
+// What the backward passes read. Without a normalization of its own, the identity is not read; its
+// gradient is what the last pass is given in the place of `grad` and `out`.
 struct ResidualInputs {
   Frames w;
   Frames identity;
   Frames out;
   Frames grad;
 
-  ResidualInputs(const char* name, const Tensor& grad_out, const Tensor& result,
+  ResidualInputs(const char* name, const Tensor& grad_out, const std::optional<Tensor>& result,
                  const Tensor& input, const std::optional<Tensor>& addend)
       : w(name, "w", input),
         identity(like_first(name, "identity", addend ? *addend : input, w)),
-        out(like_first(name, "out", result, w)),
+        out(like_first(name, "out", result ? *result : grad_out, w)),
         grad(like_first(name, "grad", grad_out, w)) {}
 
   template <typename T>
@@ -95,9 +96,11 @@ struct ResidualInputs {
   }
 };
 
-Tensor add_relu_backward_sums(const Tensor& grad, const Tensor& out, const Tensor& w,
-                              const std::optional<Tensor>& identity, const Tensor& coefficients,
-                              const Coefficients& identity_coefficients) {
+std::tuple<Tensor, Tensor> add_relu_backward_sums(const Tensor& grad, const Tensor& out,
+                                                  const Tensor& w,
+                                                  const std::optional<Tensor>& identity,
+                                                  const Tensor& coefficients,
+                                                  const Coefficients& identity_coefficients) {
   constexpr const char* kName = "add_relu_backward_sums";
   const ResidualInputs inputs(kName, grad, out, w, identity);
   check_coefficients(kName, inputs.w, coefficients, identity_coefficients);
@@ -106,19 +109,22 @@ Tensor add_relu_backward_sums(const Tensor& grad, const Tensor& out, const Tenso
   const int64_t sets = identity_coefficients ? 3 : 2;
   const Tensor partial = torch::stable::new_empty(coefficients, {rows, sets, shape.channels});
   const Tensor sums = torch::stable::new_empty(coefficients, {sets, shape.channels});
+  const Tensor grad_identity =
+      identity_coefficients ? torch::stable::new_empty(w, {0}) : empty_like_frames(inputs.w);
   dispatch_dtype(kName, w.scalar_type(), [&](auto element) {
     using T = decltype(element);
     auto arguments = inputs.arguments<T>(coefficients, identity_coefficients);
     arguments.sums = data_of<Accumulate<T>>(partial);
+    arguments.grad_identity = data_of<T>(grad_identity);
     launch_on_cpu(cpu_kernels<T>(selected_isa()).residual_backward_sums, arguments, units_of(shape),
                   shape.elements());
     sum_rows<Accumulate<T>>(rows, partial, sums);
   });
-  return sums;
+  return {sums, grad_identity};
 }
 
-std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const Tensor& out, const Tensor& w,
-                                             const std::optional<Tensor>& identity,
+std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const std::optional<Tensor>& out,
+                                             const Tensor& w, const std::optional<Tensor>& identity,
                                              const Tensor& coefficients,
                                              const Coefficients& identity_coefficients,
                                              const Tensor& grad_coefficients,
@@ -127,11 +133,15 @@ std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const Tensor& o
   const ResidualInputs inputs(kName, grad, out, w, identity);
   check_coefficients(kName, inputs.w, coefficients, identity_coefficients);
   check_channels(kName, grad_coefficients, 2, 0, inputs.w.channels());
-  STD_TORCH_CHECK(identity_coefficients.has_value() == identity_grad_coefficients.has_value(),
-                  kName, ": identity_coefficients and identity_grad_coefficients come together");
+  for (const bool given :
+       {out.has_value(), identity.has_value(), identity_grad_coefficients.has_value()})
+    STD_TORCH_CHECK(given == identity_coefficients.has_value(), kName,
+                    ": out, identity and its coefficients come together");
   if (identity_grad_coefficients)
     check_channels(kName, *identity_grad_coefficients, 2, 0, inputs.w.channels());
-  const Tensor grad_w = empty_like_frames(inputs.w), grad_identity = empty_like_frames(inputs.w);
+  const Tensor grad_w = empty_like_frames(inputs.w);
+  const Tensor grad_identity =
+      identity_coefficients ? empty_like_frames(inputs.w) : torch::stable::new_empty(w, {0});
   dispatch_dtype(kName, w.scalar_type(), [&](auto element) {
     using T = decltype(element);
     using E = Accumulate<T>;
@@ -143,7 +153,10 @@ std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const Tensor& o
       arguments.identity_offset = arguments.identity_slope + inputs.w.channels();
     }
     arguments.grad_w = data_of<T>(grad_w);
-    arguments.grad_identity = data_of<T>(grad_identity);
+    // Only read where the pass of the sums has written it.
+    arguments.grad_identity = identity_coefficients
+                                  ? data_of<T>(grad_identity)
+                                  : const_cast<T*>(const_data_of<T>(inputs.grad.tensor()));
     launch_on_cpu(cpu_kernels<T>(selected_isa()).residual_backward, arguments,
                   units_of(arguments.forward.shape), arguments.forward.shape.elements());
   });

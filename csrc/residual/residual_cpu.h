@@ -69,10 +69,13 @@ inline void add_residual_sums(ResidualBackwardArguments<T> b, int64_t offset, in
                                          load_at<kCount>(b.grad_out, offset + i));
         sum.template add<kCount>(i, d);
         product.template add<kCount>(i, d * (load_at<kCount>(a.w, offset + i) - mean));
-        if constexpr (kNormalized)
+        if constexpr (kNormalized) {
           identity_product.template add<kCount>(
               i, d * (load_at<kCount>(a.identity, offset + i) -
                       value<kChannels, kCount>(b.identity_mean + channel, i)));
+        } else {
+          store<kCount>(b.grad_identity + offset + i, d);
+        }
       });
 }
 
@@ -110,14 +113,15 @@ inline void write_residual_gradients(ResidualBackwardArguments<T> b, int64_t off
     };
     const auto scale = of_channel(a.scale), slope = of_channel(b.slope), add = of_channel(b.offset);
     const int64_t at = offset + i;
-    const auto d = where_relu_passes(load_at<kCount>(a.out, at), load_at<kCount>(b.grad_out, at));
-    store<kCount>(b.grad_w + at, scale * d + (slope * load_at<kCount>(a.w, at) + add));
+    const auto of_w = slope * load_at<kCount>(a.w, at) + add;
     if constexpr (kNormalized) {
-      const auto of_input = of_channel(b.identity_slope) * load_at<kCount>(a.identity, at) +
-                            of_channel(b.identity_offset);
-      store<kCount>(b.grad_identity + at, of_channel(a.identity_scale) * d + of_input);
+      const auto d = where_relu_passes(load_at<kCount>(a.out, at), load_at<kCount>(b.grad_out, at));
+      store<kCount>(b.grad_w + at, scale * d + of_w);
+      const auto of_identity = of_channel(b.identity_slope) * load_at<kCount>(a.identity, at) +
+                               of_channel(b.identity_offset);
+      store<kCount>(b.grad_identity + at, of_channel(a.identity_scale) * d + of_identity);
     } else {
-      store<kCount>(b.grad_identity + at, d);
+      store<kCount>(b.grad_w + at, scale * load_at<kCount>(b.grad_identity, at) + of_w);
     }
   });
 }

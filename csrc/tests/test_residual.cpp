@@ -128,13 +128,16 @@ Output<Accumulate<T>> sums_naively(const ResidualInputs<T>& in) {
 
 template <typename T>
 void test_backward_sums(Isa isa, const std::string& name, ResidualInputs<T>& in) {
-  const auto arguments = [&](Buffer<Accumulate<T>>& sums) {
+  Output<T> grad_identity(in.normalized ? 0 : in.shape.elements());
+  for (int64_t i = 0; i < grad_identity.size(); ++i) grad_identity[i] = Expected{in.gradient(i)};
+  const auto arguments = [&](Buffer<Accumulate<T>>& sums, Buffer<T>& to_identity) {
     ResidualBackwardArguments<T> b = in.backward();
     b.sums = sums.data();
+    b.grad_identity = to_identity.data();
     return b;
   };
   test_outputs("residual_backward_sums" + name, cpu_kernels<T>(isa).residual_backward_sums,
-               units_of(in.shape), arguments, sums_naively(in));
+               units_of(in.shape), arguments, sums_naively(in), grad_identity);
 }
 
 // scale * d + slope * element + offset
@@ -150,22 +153,25 @@ Expected gradient_naively(Values values, double d, double scale, double slope, T
 
 template <typename T>
 void test_backward(Isa isa, const std::string& name, ResidualInputs<T>& in) {
-  Output<T> grad_w(in.shape.elements()), grad_identity(in.shape.elements());
+  const int64_t size = in.shape.elements();
+  Output<T> grad_w(size), grad_identity(in.normalized ? size : 0);
   for_each_element(in.shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
     const int64_t at = offset_of(in.shape, frame, channel, pixel);
     const double d = in.gradient(at);
     grad_w[at] = gradient_naively(in.values, d, in.scale[channel], in.slope[channel], in.w[at],
                                   in.offset[channel]);
-    grad_identity[at] =
-        in.normalized
-            ? gradient_naively(in.values, d, in.identity_scale[channel], in.identity_slope[channel],
-                               in.identity[at], in.identity_offset[channel])
-            : Expected{d};
+    if (in.normalized)
+      grad_identity[at] =
+          gradient_naively(in.values, d, in.identity_scale[channel], in.identity_slope[channel],
+                           in.identity[at], in.identity_offset[channel]);
   });
+  // What the pass of the sums has written.
+  Buffer<T> d(in.normalized ? 0 : size);
+  for (int64_t i = 0; i < d.size(); ++i) d[i] = from_double<T>(in.gradient(i));
   const auto arguments = [&](Buffer<T>& to_w, Buffer<T>& to_identity) {
     ResidualBackwardArguments<T> b = in.backward();
     b.grad_w = to_w.data();
-    b.grad_identity = to_identity.data();
+    b.grad_identity = in.normalized ? to_identity.data() : d.data();
     return b;
   };
   test_outputs("residual_backward" + name, cpu_kernels<T>(isa).residual_backward,

@@ -32,7 +32,8 @@ def bn_add_relu(
 
     Training: one read of each normalized input for its statistics, then one read of both inputs and
     one write. Evaluation: the last pass alone. Backward: one pass for the sums of the
-    normalizations, one that writes both gradients; the mask of the ReLU is read off the result.
+    normalizations, which also writes the gradient of an identity that is added as it is, and one
+    that writes those of normalized inputs; the mask of the ReLU is read off the result.
 
     Args:
         w: frames ``(N*T, C, H, W)``, what the last convolution of a block returns; float32,
@@ -103,10 +104,11 @@ class _AddReLU(torch.autograd.Function):
     @once_differentiable("bn_add_relu")
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         w, out, coefficients = ctx.saved_tensors
-        inputs = (grad, out, w, None, coefficients, None)
-        sums = steps.add_relu_backward_sums(*inputs)
+        sums, grad_identity = steps.add_relu_backward_sums(grad, out, w, None, coefficients, None)
         gradient = normalization_gradient(ctx.statistics, coefficients, sums)
-        grad_w, grad_identity = steps.add_relu_backward(*inputs, gradient.coefficients, None)
+        grad_w, _ = steps.add_relu_backward(
+            grad_identity, None, w, None, coefficients, None, gradient.coefficients, None
+        )
         return grad_w, *gradient.of_parameters(ctx.needs_input_grad[1:3]), grad_identity, None
 
 
@@ -136,7 +138,7 @@ class _AddNormalizedReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         w, out, identity, coefficients, identity_coefficients = ctx.saved_tensors
         inputs = (grad, out, w, identity, coefficients, identity_coefficients)
-        sums = steps.add_relu_backward_sums(*inputs)
+        sums, _ = steps.add_relu_backward_sums(*inputs)
         of_w = normalization_gradient(ctx.statistics, coefficients, sums[:2])
         of_identity = normalization_gradient(
             ctx.identity_statistics, identity_coefficients, sums[::2]

@@ -199,13 +199,15 @@ def _add_relu_backward_sums(
     identity: _Optional,
     coefficients: _Tensor,
     identity_coefficients: _Optional,
-) -> _Tensor:
-    return coefficients.new_empty((2 if identity_coefficients is None else 3, w.shape[1]))
+) -> tuple[_Tensor, _Tensor]:
+    if identity_coefficients is None:
+        return coefficients.new_empty((2, w.shape[1])), _like(w)
+    return coefficients.new_empty((3, w.shape[1])), w.new_empty(0)
 
 
 def _add_relu_backward(
     grad: _Tensor,
-    out: _Tensor,
+    out: _Optional,
     w: _Tensor,
     identity: _Optional,
     coefficients: _Tensor,
@@ -213,7 +215,7 @@ def _add_relu_backward(
     grad_coefficients: _Tensor,
     identity_grad_coefficients: _Optional,
 ) -> tuple[_Tensor, _Tensor]:
-    return _like(w), _like(w)
+    return _like(w), w.new_empty(0) if identity is None else _like(w)
 
 
 for _fake in (
