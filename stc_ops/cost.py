@@ -12,7 +12,18 @@ from torch import nn
 from torch.func import functional_call
 
 from stc_ops.backends import use_backend
-from stc_ops.nn import GlobalAvgPool, TemporalRefinement
+from stc_ops.nn import (
+    BNAddReLU,
+    BNReLU,
+    BNReLUShift,
+    BNReLUShiftSplit,
+    GlobalAvgPool,
+    RefineBNReLU,
+    TemporalRefinement,
+)
+
+# They compute with layers that are never called, and so never counted.
+_FUSED_LAYERS = (BNAddReLU, BNReLU, BNReLUShift, BNReLUShiftSplit, RefineBNReLU)
 
 
 class Cost(NamedTuple):
@@ -45,7 +56,9 @@ def cost(model: nn.Module, input_shape: Sequence[int]) -> Cost:
         input_shape: of its input, ``(N*T, 3, H, W)`` for the networks of :mod:`stc_ops.models`.
 
     Raises:
-        ValueError: the forward calls a layer that has parameters but no rule above.
+        ValueError: the forward calls a layer that has parameters but no rule above, or one of the
+            fused layers, which compute with layers that are never called. The networks of
+            :mod:`stc_ops.models` run layer by layer here.
     """
     macs = 0
 
@@ -74,7 +87,7 @@ def _macs(module: nn.Module, x: torch.Tensor, out: torch.Tensor) -> int:
     if isinstance(module, (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)):
         window = math.prod(x.shape[2:]) // math.prod(out.shape[2:])
         return out.numel() * (window + 1)
-    if next(module.parameters(), None) is not None:
+    if next(module.parameters(), None) is not None or isinstance(module, _FUSED_LAYERS):
         raise ValueError(f"cost: model must have layers with a counting rule, got {module}")
     return 0
 

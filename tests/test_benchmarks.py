@@ -144,8 +144,8 @@ class TestPasses:
         assert FUSED.operators["bn_add_relu"].passes(SETTING, "training-both") == [
             Traffic(frames, 0),
             Traffic(2 * frames, frames),
-            Traffic(3 * frames, 0),
-            Traffic(3 * frames, 2 * frames),
+            Traffic(3 * frames, frames),
+            Traffic(2 * frames, frames),
         ]
 
     @pytest.mark.parametrize("traffic", [Traffic(800, 400), Traffic(800, 0), Traffic(40, 400)])

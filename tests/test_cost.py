@@ -136,3 +136,16 @@ def test_counts_are_those_of_any_dtype_mode_and_backend(backend, dtype):
 def test_layers_without_a_rule_are_named():
     with pytest.raises(ValueError, match=r"cost: model must have .* got LayerNorm"):
         cost(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), (2, 4))
+
+
+def test_fused_layers_are_an_error():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn, self.bn_relu = nn.BatchNorm2d(4), stc_ops.nn.BNReLU()
+
+        def forward(self, frames):
+            return self.bn_relu(frames, self.bn)
+
+    with pytest.raises(ValueError, match=r"cost: model must have .* got BNReLU\(\)"):
+        cost(Block(), (2, 4, 3, 3))

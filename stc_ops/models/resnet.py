@@ -10,8 +10,10 @@ from torch import nn
 
 from stc_ops.nn import BNReLU, GlobalAvgPool, TemporalShift
 from stc_ops.operators.checks import check_frames, check_integer, check_segments
+from stc_ops.operators.recomputation import recomputing_in_backward
 
 from .bottleneck import EXPANSION, Bottleneck, has_fused_kernels
+from .max_pool import recomputed_max_pool
 
 # (channels, num_segments, stride) -> layer from (N*T, channels, H, W) to the same channels
 MiddleLayer: TypeAlias = Callable[[int, int, int], nn.Module]
@@ -121,7 +123,13 @@ class VideoResNet(nn.Module):
             ValueError: `frames` is not 4-D, has no 3 channels, or does not split into clips.
         """
         self._check(frames)
-        x = self.maxpool(self._stem(frames))
+        if self.fused:
+            with recomputing_in_backward():
+                return self._classify(frames)
+        return self._classify(frames)
+
+    def _classify(self, frames: torch.Tensor) -> torch.Tensor:
+        x = self._stem(frames)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         features = self.dropout(self.avgpool(x))
         return self.fc(features).unflatten(0, (-1, self.num_segments)).mean(1)
@@ -129,8 +137,8 @@ class VideoResNet(nn.Module):
     def _stem(self, frames: torch.Tensor) -> torch.Tensor:
         u = self.conv1(frames)
         if self.fused and has_fused_kernels(u):
-            return self.bn_relu(u, self.bn1)
-        return self.relu(self.bn1(u))
+            return recomputed_max_pool(self.bn_relu(u, self.bn1), self.maxpool)
+        return self.maxpool(self.relu(self.bn1(u)))
 
     def _check(self, frames: torch.Tensor) -> None:
         check_frames("VideoResNet", "frames", frames)

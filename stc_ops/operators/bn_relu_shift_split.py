@@ -17,6 +17,7 @@ from .batch_norm import (
     normalization_gradient,
 )
 from .checks import check_frames, check_integer, check_segments
+from .recomputation import saved_tensors_of
 from .registration import implementation, memory_format_of, once_differentiable
 from .shift import temporal_shift_reference
 
@@ -131,11 +132,17 @@ class _ShiftSplit(torch.autograd.Function):
         return steps.shift_split(u, norm.coefficients, *layout)
 
     @staticmethod
+    def recompute(
+        ctx: Any, u: torch.Tensor, coefficients: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return steps.shift_split(u, coefficients, *ctx.layout)
+
+    @staticmethod
     @once_differentiable("bn_relu_shift_split")
     def backward(
         ctx: Any, grad_spatial: torch.Tensor, grad_temporal: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        u, coefficients = ctx.saved_tensors
+        u, coefficients = saved_tensors_of(ctx)
         inputs = (grad_spatial, grad_temporal, u, coefficients)
         sums = steps.shift_split_backward_sums(*inputs, *ctx.layout)
         gradient = normalization_gradient(ctx.statistics, coefficients, sums)

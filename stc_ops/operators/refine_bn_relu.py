@@ -27,6 +27,7 @@ from .checks import (
 )
 from .gate import spatial_gate_reference, temporal_gate_reference
 from .pool import spatial_pool_reference, temporal_pool_reference
+from .recomputation import saved_tensors_of
 from .refinement import (
     SIZE,
     Branch,
@@ -219,9 +220,20 @@ class _Refine(torch.autograd.Function):
         return steps.refine(spatial_y, temporal_y, *gates, norm.coefficients, num_segments)
 
     @staticmethod
+    def recompute(
+        ctx: Any,
+        spatial_y: torch.Tensor | None,
+        temporal_y: torch.Tensor | None,
+        coefficients: torch.Tensor,
+        *groups: torch.Tensor | None,
+    ) -> torch.Tensor:
+        gates = Branch(*groups[:SIZE]).gate, Branch(*groups[SIZE : 2 * SIZE]).gate
+        return steps.refine(spatial_y, temporal_y, *gates, coefficients, ctx.num_segments)
+
+    @staticmethod
     @once_differentiable("refine_bn_relu")
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        spatial_y, temporal_y, coefficients, *groups_and_weights = ctx.saved_tensors
+        spatial_y, temporal_y, coefficients, *groups_and_weights = saved_tensors_of(ctx)
         groups, gate_weights = groups_and_weights[: 2 * SIZE], groups_and_weights[2 * SIZE :]
         branches = (Branch(*groups[:SIZE]), Branch(*groups[SIZE:]))
         networks = gate_networks(
