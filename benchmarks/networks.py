@@ -155,9 +155,15 @@ def _step(name: str, setting: Setting, mode: str) -> Step:
 
 
 def saved_bytes(name: str, setting: Setting) -> int:
-    """Return the bytes that a training forward saves for backward, beside the parameters."""
+    """Return the bytes that a variant's training forward saves for backward."""
     variant = VARIANTS[name]
     model = copy.deepcopy(_network(variant.builder)).train()
+    with variant.context():
+        return bytes_saved_by(model, _frames(setting))
+
+
+def bytes_saved_by(model: nn.Module, frames: torch.Tensor) -> int:
+    """Return the bytes that a forward of `model` saves for backward, beside its parameters."""
     parameters = {each.untyped_storage().data_ptr() for each in model.parameters()}
     storages: dict[int, int] = {}
 
@@ -166,9 +172,9 @@ def saved_bytes(name: str, setting: Setting) -> int:
         storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with variant.context(), torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
         # Alive until all is counted, so that no address is used twice.
-        logits = model(_frames(setting))
+        logits = model(frames)
     del logits
     return sum(size for address, size in storages.items() if address not in parameters)
 
