@@ -123,6 +123,7 @@ OPERATORS = {
 }
 
 
+GATES = [name for name, case in OPERATORS.items() if case.logits_shape is not None]
 every_operator = pytest.mark.parametrize("case", OPERATORS.values(), ids=OPERATORS.keys())
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from cases import (
+    GATES,
     MEMORY_FORMATS,
     OPERATORS,
     SHAPES,
@@ -102,7 +101,6 @@ def test_gradcheck(backend, case, memory_format):
 
 
 LINEAR = [name for name, case in OPERATORS.items() if case.logits_shape is None]
-GATES = [name for name, case in OPERATORS.items() if case.logits_shape is not None]
 
 
 @pytest.mark.parametrize("name", LINEAR)
@@ -191,97 +189,3 @@ def test_special_values_pass_as_in_plain_pytorch(backend, case):
     with stc_ops.use_backend("reference"):
         expected = case.run(clips, *inputs)
     torch.testing.assert_close(actual, expected, equal_nan=True)
-
-
-LARGE = Clips(1, 8, 16, 4097, 4097)
-LAST = (-1, slice(None), -1, slice(-3, None))
-
-
-def free_memory():
-    """Bytes that a test may take: what the machine has, and what the container allows."""
-    limits = []
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            limits.append(int(line.split()[1]) * 1024)
-    maximum, current = (Path("/sys/fs/cgroup") / f"memory.{n}" for n in ("max", "current"))
-    if maximum.exists() and maximum.read_text().strip() != "max":
-        limits.append(int(maximum.read_text()) - int(current.read_text()))
-    return min(limits)
-
-
-@pytest.fixture
-def large_frames():
-    """Return a function that makes bfloat16 frames which are zero but for their last pixels."""
-    if not Path("/proc/meminfo").exists():
-        pytest.skip("this system does not tell how much memory is free")
-    needed = 9 * torch.Size(LARGE.frames).numel()
-    if (free := free_memory()) < needed:
-        pytest.skip(f"needs {needed / 2**30:.0f} GiB of free memory, there are {free / 2**30:.0f}")
-    torch.use_deterministic_algorithms(False)  # filling with NaN takes longer than the kernels
-
-    def make(memory_format):
-        frames = torch.empty(LARGE.frames, dtype=torch.bfloat16, memory_format=memory_format)
-        frames.zero_()[LAST] = torch.randn(LARGE.channels, 3).bfloat16()
-        return frames
-
-    return make
-
-
-def large_logits(case, memory_format):
-    shape = case.logits_shape(LARGE)
-    layout = memory_format if len(shape) == 4 else torch.contiguous_format
-    return torch.empty(shape, memory_format=layout).zero_()
-
-
-@pytest.mark.large
-@every_format
-@pytest.mark.parametrize("name", ["temporal_shift", "spatial_pool", "temporal_pool", *GATES])
-def test_offsets_beyond_32_bits(large_frames, name, memory_format):
-    assert torch.Size(LARGE.frames).numel() > 2**31
-    case, frames = OPERATORS[name], large_frames(memory_format)
-    logits = [] if case.logits_shape is None else [large_logits(case, memory_format)]
-    with torch.no_grad():
-        out = case.run(LARGE, frames, *logits)
-    exact = frames[LAST].double()
-    if name == "temporal_shift":
-        assert torch.equal(out[LAST][4:], frames[LAST][4:])
-        assert torch.equal(out[-2, :2, -1, -3:], frames[LAST][:2])
-    elif name == "spatial_pool":
-        torch.testing.assert_close(out[-1].double(), exact.sum(-1) / 4097**2)
-    elif name == "temporal_pool":
-        torch.testing.assert_close(out[LAST].double(), exact / LARGE.num_segments)
-    else:
-        torch.testing.assert_close(out[LAST].double(), exact / 2)
-
-
-@pytest.mark.large
-@every_format
-@pytest.mark.parametrize("name", ["temporal_shift", "spatial_pool", "temporal_pool", *GATES])
-def test_backward_offsets_beyond_32_bits(large_frames, name, memory_format):
-    backward = getattr(torch.ops.stc_ops, f"{name}_backward")
-    segments, dtype = LARGE.num_segments, torch.bfloat16
-    if name == "temporal_shift":
-        grad = large_frames(memory_format)
-        assert torch.equal(backward(grad, segments, 8)[LAST][4:], grad[LAST][4:])
-    elif name == "spatial_pool":
-        grad = torch.randn(LARGE.frames[:2]) * 4097**2
-        out = backward(grad, 4097, 4097, dtype, memory_format)
-        expected = (grad[-1] / 4097**2).bfloat16()[:, None].expand(-1, 3)
-        torch.testing.assert_close(out[LAST], expected)
-    elif name == "temporal_pool":
-        grad = torch.empty(1, *LARGE.frames[1:], memory_format=memory_format).fill_(16.0)
-        assert torch.equal(
-            backward(grad, segments, dtype, memory_format)[LAST].unique(),
-            torch.tensor([2.0], dtype=dtype),
-        )
-    else:
-        frames = large_frames(memory_format)
-        logits = large_logits(OPERATORS[name], memory_format)
-        extra = [] if name == "temporal_gate" else [segments]
-        grad_frames, grad_logits = backward(frames, frames, logits, *extra)
-        squares = frames[LAST].double() ** 2
-        torch.testing.assert_close(grad_frames[LAST].double(), frames[LAST].double() / 2)
-        got = grad_logits[-1] if name == "temporal_gate" else grad_logits[LAST]
-        torch.testing.assert_close(
-            got.double(), squares.sum(-1) / 4 if name == "temporal_gate" else squares / 4
-        )
