@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import (
+    GATES,
     OPERATORS,
     Clips,
     assert_all_close,
@@ -29,19 +30,30 @@ def test_every_registered_operator_is_checked():
     assert names == set(REGISTERED)
 
 
-@every_format
-@pytest.mark.parametrize("name", REGISTERED)
-@pytest.mark.parametrize("differentiable", [False, True], ids=["no-grad", "grad"])
-def test_opcheck(name, memory_format, differentiable):
-    if differentiable and name in ("temporal_gate_backward", "spatial_gate_backward"):
-        pytest.skip("the gates' backward has no derivative and says so")
-    if differentiable and name in STEPS:
-        pytest.skip("steps are called where nothing is recorded: the fused operators differentiate")
-    arguments = registered_calls(CLIPS, memory_format)[name]
-    if differentiable:
-        arguments = [a.requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
+def assert_opcheck(name, arguments):
     results = torch.library.opcheck(getattr(torch.ops.stc_ops, name).default, arguments)
     assert set(results.values()) == {"SUCCESS"}
+
+
+@every_format
+@pytest.mark.parametrize("name", REGISTERED)
+def test_opcheck(name, memory_format):
+    assert_opcheck(name, registered_calls(CLIPS, memory_format)[name])
+
+
+# The gates' backward has no derivative and says so; steps are called where nothing is recorded.
+DIFFERENTIABLE = [
+    name for name in REGISTERED if name not in (*STEPS, *(f"{gate}_backward" for gate in GATES))
+]
+
+
+@every_format
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_opcheck_with_gradients(name, memory_format):
+    arguments = registered_calls(CLIPS, memory_format)[name]
+    assert_opcheck(
+        name, [a.requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
+    )
 
 
 PERMUTATIONS = {
