@@ -47,7 +47,7 @@ class Results(NamedTuple):
 
     Attributes:
         machine: where and with what they were measured, one line.
-        runs: how many there are.
+        runs: how many have the row that most of them have; one may be spread over several files.
         rows: "seconds" and whatever ratios a row has, by what it measures.
     """
 
@@ -60,7 +60,7 @@ class Results(NamedTuple):
 
 
 def read_results(paths: Sequence[Path]) -> Results:
-    """Read one file a run.
+    """Read a file of each run, or of a part of a run.
 
     Raises:
         CommandError: a file cannot be read, is no such JSON or has no row of these benchmarks, or
@@ -82,7 +82,8 @@ def read_results(paths: Sequence[Path]) -> Results:
         key: {name: statistics.median(of_runs) for name, of_runs in row.items()}
         for key, row in values.items()
     }
-    return Results(next(iter(machines)), len(paths), rows)
+    runs = max(len(row["seconds"]) for row in values.values())
+    return Results(next(iter(machines)), runs, rows)
 
 
 def grouped(rows: Rows, by: Callable[[Key], Hashable]) -> dict[Hashable, dict[Key, Row]]:
@@ -152,6 +153,7 @@ def _rows(benchmarks: Iterable[Mapping[str, Any]]) -> Iterable[tuple[Key, dict[s
 
 def _machine(info: Mapping[str, Any]) -> str:
     processor = info["cpu"].get("brand_raw", info["machine"])
-    return (
-        f"{processor}, {info['cpu_capability']}, {info['threads']} threads, torch {info['torch']}"
-    )
+    settings = [info["cpu_capability"], f"{info['threads']} threads", f"torch {info['torch']}"]
+    if (allocator := info.get("allocator", "default")) != "default":
+        settings.append(f"`GLIBC_TUNABLES={allocator}`")
+    return ", ".join([processor, *settings])

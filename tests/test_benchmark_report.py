@@ -113,6 +113,15 @@ class TestTable:
         *_, line = lines_of_table(results(*runs))
         assert "| 3.0 |" in line
 
+    def test_parts_of_one_run_are_one_run(self, results):
+        assert results(run_of(OPERATOR), run_of(NETWORK)).runs == 1
+        assert results(run_of(OPERATOR), run_of(NETWORK), run_of(OPERATOR)).runs == 2
+
+    def test_the_allocator_is_stated_where_it_is_not_the_default(self, results):
+        assert "GLIBC" not in results(run_of(OPERATOR, allocator="default")).machine
+        kept = results(run_of(OPERATOR, allocator="glibc.malloc.mmap_max=0"))
+        assert kept.machine.endswith("`GLIBC_TUNABLES=glibc.malloc.mmap_max=0`")
+
     def test_other_benchmarks_are_ignored(self, results):
         assert len(results(run_of({"something": "else"}, OPERATOR)).rows) == 1
 
