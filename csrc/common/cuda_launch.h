@@ -19,11 +19,10 @@
 #include "tests/cuda_on_cpu/cuda_on_cpu.h"
 
 // The address of the lambda's variable tells declarations apart, those of templates' instances too.
-#define STC_SHARED(T, name, N)                   \
-  T(&name)                                       \
-  [N] = ::stc::emulated::shared_array<T, N>([] { \
-    static char site;                            \
-    return &site;                                \
+#define STC_SHARED(T, name, N)                                                  \
+  ::stc::emulated::Array<T, N>& name = ::stc::emulated::shared_array<T, N>([] { \
+    static char site;                                                           \
+    return &site;                                                               \
   }())
 
 #define STC_DYNAMIC_SHARED(T, name) T* name = ::stc::emulated::dynamic_shared_array<T>()

@@ -37,11 +37,11 @@ inline void __syncwarp(uint32_t mask = kAllLanes, Place place = Place::here()) {
 }
 
 // Shuffles are among `width` lanes, a power of two.
-inline int lane_of_running() { return threads.running() % warpSize; }
+inline int lane_of_running() { return threads.running() % kWarpSize; }
 inline int segment_of(int lane, int width) { return lane & ~(width - 1); }
 
 template <typename T>
-T __shfl_sync(uint32_t mask, T value, int source, int width = warpSize,
+T __shfl_sync(uint32_t mask, T value, int source, int width = kWarpSize,
               Place place = Place::here()) {
   const int first = segment_of(lane_of_running(), width);
   return shuffle(mask, value, first + (source & (width - 1)), true, place);
@@ -49,16 +49,16 @@ T __shfl_sync(uint32_t mask, T value, int source, int width = warpSize,
 
 // May read from segments before its own, but not after.
 template <typename T>
-T __shfl_xor_sync(uint32_t mask, T value, int flips, int width = warpSize,
+T __shfl_xor_sync(uint32_t mask, T value, int flips, int width = kWarpSize,
                   Place place = Place::here()) {
   const int lane = lane_of_running();
   const int source = lane ^ flips;
-  const bool in_reach = source < warpSize && segment_of(source, width) <= segment_of(lane, width);
+  const bool in_reach = source < kWarpSize && segment_of(source, width) <= segment_of(lane, width);
   return shuffle(mask, value, source, in_reach, place);
 }
 
 template <typename T>
-T __shfl_down_sync(uint32_t mask, T value, unsigned distance, int width = warpSize,
+T __shfl_down_sync(uint32_t mask, T value, unsigned distance, int width = kWarpSize,
                    Place place = Place::here()) {
   const int lane = lane_of_running();
   const int source = lane + static_cast<int>(distance);
@@ -67,7 +67,7 @@ T __shfl_down_sync(uint32_t mask, T value, unsigned distance, int width = warpSi
 }
 
 template <typename T>
-T __shfl_up_sync(uint32_t mask, T value, unsigned distance, int width = warpSize,
+T __shfl_up_sync(uint32_t mask, T value, unsigned distance, int width = kWarpSize,
                  Place place = Place::here()) {
   const int lane = lane_of_running();
   const int source = lane - static_cast<int>(distance);

@@ -14,9 +14,10 @@
 
 inline uint3 threadIdx, blockIdx;
 inline dim3 blockDim, gridDim;
-constexpr int warpSize = 32;
 
 namespace stc::emulated {
+
+constexpr int kWarpSize = 32;
 
 // A place in a kernel's source. As a default argument, Place::here() is where the call is.
 struct Place {
@@ -64,3 +65,6 @@ STC_UNSANITIZED inline void clear_failure() {
 }
 
 }  // namespace stc::emulated
+
+// No constant: nvcc does not take it as one either.
+inline int warpSize = stc::emulated::kWarpSize;

@@ -84,9 +84,11 @@ class SharedMemory {
 inline SharedMemory shared_memory;
 
 template <typename T, size_t N>
-T (&shared_array(const void* site))
-[N] {
-  return *reinterpret_cast<T(*)[N]>(shared_memory.static_array(site, sizeof(T) * N));
+using Array = T[N];
+
+template <typename T, size_t N>
+Array<T, N>& shared_array(const void* site) {
+  return *reinterpret_cast<Array<T, N>*>(shared_memory.static_array(site, sizeof(T) * N));
 }
 
 template <typename T>

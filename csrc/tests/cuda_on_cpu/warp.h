@@ -23,7 +23,7 @@ class Warps {
   STC_UNSANITIZED uint64_t meet(WarpOperation operation, uint32_t mask, uint64_t value,
                                 int source_lane, Place place) {
     const int running = threads.running();
-    const int lane = running % warpSize;
+    const int lane = running % kWarpSize;
     const int first_thread = running - lane;
     Thread& thread = threads[running];
     thread.given = thread.received = value;
@@ -66,7 +66,7 @@ class Warps {
   // The last warp of a block may have fewer lanes; CUDA takes the others as inactive.
   STC_UNSANITIZED static uint32_t lanes_that_exist(int first_thread) {
     const int lanes = threads.count() - first_thread;
-    return lanes >= warpSize ? kAllLanes : (1u << lanes) - 1;
+    return lanes >= kWarpSize ? kAllLanes : (1u << lanes) - 1;
   }
 
   STC_UNSANITIZED static void join(Meeting& meeting, WarpOperation operation, uint32_t mask,
@@ -86,10 +86,10 @@ class Warps {
 
   STC_UNSANITIZED static void exchange(const Meeting& meeting, int first_thread) {
     uint32_t votes = 0;
-    for (int lane = 0; lane < warpSize; ++lane)
+    for (int lane = 0; lane < kWarpSize; ++lane)
       if ((meeting.mask >> lane & 1) != 0 && threads[first_thread + lane].given != 0)
         votes |= 1u << lane;
-    for (int lane = 0; lane < warpSize; ++lane) {
+    for (int lane = 0; lane < kWarpSize; ++lane) {
       if ((meeting.mask >> lane & 1) == 0) continue;
       Thread& thread = threads[first_thread + lane];
       if (meeting.operation == WarpOperation::shuffle)
@@ -116,8 +116,8 @@ class Warps {
   STC_UNSANITIZED static void go_on(Meeting& meeting, int first_thread, int last_lane) {
     meeting.arrived = 0;
     ++meeting.generation;
-    for (int i = 0; i < warpSize; ++i) {
-      const int lane = order.next(i, warpSize);
+    for (int i = 0; i < kWarpSize; ++i) {
+      const int lane = order.next(i, kWarpSize);
       if ((meeting.mask >> lane & 1) != 0 && lane != last_lane)
         threads.make_ready(first_thread + lane);
     }
@@ -134,7 +134,7 @@ T shuffle(uint32_t mask, T value, int source_lane, bool in_segment, Place place)
   static_assert(sizeof(T) <= sizeof(uint64_t));
   uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof(T));
-  const int lane = threads.running() % warpSize;
+  const int lane = threads.running() % kWarpSize;
   bits = warps.meet(WarpOperation::shuffle, mask, bits, in_segment ? source_lane : lane, place);
   std::memcpy(&value, &bits, sizeof(T));
   return value;
