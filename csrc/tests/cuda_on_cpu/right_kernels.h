@@ -75,6 +75,12 @@ __global__ void exchange_after_syncwarp(float* out) {
   out[threadIdx.x] = values[threadIdx.x ^ 1];
 }
 
+// The order in which the emulator runs threads. No kernel may depend on it.
+__global__ void number_threads(float* out) {
+  static int num_before;
+  out[blockIdx.x * blockDim.x + threadIdx.x] = static_cast<float>(atomicAdd(&num_before, 1));
+}
+
 __global__ void add_atomically(float* out) { atomicAdd(&out[0], 1.0f); }
 
 __global__ void write_vectors(float* out) {

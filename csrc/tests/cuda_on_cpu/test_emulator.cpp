@@ -83,6 +83,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr cudaError_t kFailure = cudaErrorLaunchFailure;
 constexpr cudaError_t kInvalid = cudaErrorInvalidConfiguration;
 
+float index(int i) { return static_cast<float>(i); }
 float reversed(int i) { return static_cast<float>(kThreads - 1 - i); }
 float sum_of_sums(int) { return 64 * 2016; }
 float neighbour(int i) { return static_cast<float>(i ^ 1); }
@@ -110,6 +111,8 @@ const Case kCases[] = {
     {"atomics", launch<add_atomically>, number_of_additions},
     {"vectors", launch<write_vectors, kThreads, 1>, index_in_vector},
     {"blocks", launch<reverse_blocks, 16, kThreads / 16>, count_down},
+    {"forward_order", launch<number_threads, 16, kThreads / 16>, index},
+    {"reverse_order", launch<number_threads, 16, kThreads / 16>, reversed},
     {"launches_from_several_threads", launch_in_several_threads, count_down},
     {"launch_after_a_failure", launch_after_a_failure, reversed},
     {"abort", launch_with_abort, nullptr},
@@ -142,6 +145,7 @@ const Case kCases[] = {
     {"misaligned_vector", launch<write_misaligned_vector>, nullptr},
     {"integer_overflow", launch_overflow, nullptr},
     {"race_in_shared_memory", launch<read_without_barrier>, nullptr},
+    {"race_across_a_shuffle", launch<read_after_shuffle>, nullptr},
     {"race_in_global_memory", launch<write_one_element_in_all_threads>, nullptr},
     {"race_between_blocks", launch<read_what_another_block_writes, kThreads, 8>, nullptr},
 };

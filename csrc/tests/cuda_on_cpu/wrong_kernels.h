@@ -91,6 +91,14 @@ __global__ void read_without_barrier(float* out) {
   out[threadIdx.x] = values[(threadIdx.x + 1) % kThreads];
 }
 
+// A shuffle waits for the other lanes, and yet says nothing of what they wrote.
+__global__ void read_after_shuffle(float* out) {
+  STC_SHARED(float, values, kThreads);
+  values[threadIdx.x] = 1;
+  __shfl_sync(kAllLanes, 0, 0);
+  out[threadIdx.x] = values[threadIdx.x ^ 1];
+}
+
 __global__ void write_one_element_in_all_threads(float* out) {
   out[0] = static_cast<float>(threadIdx.x);
 }
