@@ -38,14 +38,14 @@ struct Device {
   }
 };
 
-constexpr const char* kOrderVariable = "STC_EMU_ORDER";
+constexpr const char* kOrderVariable = "STC_EMULATED_ORDER";
 
 // Checks the kernel against its outputs in the order that the threads ran in at first.
 // arguments_for binds it to other outputs.
 template <typename Arguments, typename Bind, typename... E>
 void check_repeatable(const std::string& name, EmulatedKernel<Arguments> kernel, int64_t units,
                       const Bind& arguments_for, const Buffer<E>&... whole) {
-  for (const char* order : {"rev", "1", "2"}) {
+  for (const char* order : {"reverse", "1", "2"}) {
     setenv(kOrderVariable, order, 1);
     std::tuple<Buffer<E>...> outputs(whole.size()...);
     std::apply(
