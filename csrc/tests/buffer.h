@@ -15,13 +15,18 @@
 
 namespace stc::test {
 
+// One element more than a multiple of the widest vector: vectors are not aligned.
+inline int64_t elements_off_alignment_of_buffers = 1;
+
 // `size` elements between guards. Everything begins as bytes of ones: NaN for each element type, so
 // that elements left out of an output, and reads of a guard, show up in the result.
 template <typename E>
 class Buffer {
  public:
-  explicit Buffer(int64_t size)
-      : size_(size), bytes_(2 * kGuardBytes + static_cast<size_t>(size) * sizeof(E), kUntouched) {
+  explicit Buffer(int64_t size, int64_t elements_off_alignment = elements_off_alignment_of_buffers)
+      : size_(size),
+        guard_bytes_(128 + elements_off_alignment * static_cast<int64_t>(sizeof(E))),
+        bytes_(static_cast<size_t>(2 * guard_bytes_ + size * int64_t{sizeof(E)}), kUntouched) {
     forbid_guards();
   }
   explicit Buffer(const std::vector<E>& values) : Buffer(static_cast<int64_t>(values.size())) {
@@ -32,16 +37,16 @@ class Buffer {
   Buffer& operator=(const Buffer&) = delete;
 
   int64_t size() const { return size_; }
-  E* data() { return reinterpret_cast<E*>(bytes_.data() + kGuardBytes); }
-  const E* data() const { return reinterpret_cast<const E*>(bytes_.data() + kGuardBytes); }
+  E* data() { return reinterpret_cast<E*>(bytes_.data() + guard_bytes_); }
+  const E* data() const { return reinterpret_cast<const E*>(bytes_.data() + guard_bytes_); }
   E& operator[](int64_t i) { return data()[i]; }
   const E& operator[](int64_t i) const { return data()[i]; }
 
   bool guards_are_untouched() const {
     allow_guards();
     const bool untouched =
-        std::count(bytes_.begin(), bytes_.begin() + kGuardBytes, kUntouched) == kGuardBytes &&
-        std::count(bytes_.end() - kGuardBytes, bytes_.end(), kUntouched) == kGuardBytes;
+        std::count(bytes_.begin(), bytes_.begin() + guard_bytes_, kUntouched) == guard_bytes_ &&
+        std::count(bytes_.end() - guard_bytes_, bytes_.end(), kUntouched) == guard_bytes_;
     forbid_guards();
     return untouched;
   }
@@ -64,15 +69,14 @@ class Buffer {
   }
 
  private:
-  // One element more than a multiple of the widest vector: vectors are not aligned.
-  static constexpr int kGuardBytes = 128 + sizeof(E);
   static constexpr unsigned char kUntouched = 0xff;
 
   // The address sanitizer then also reports reads of them.
   void forbid_guards() const {
 #if defined(__SANITIZE_ADDRESS__)
-    __asan_poison_memory_region(bytes_.data(), kGuardBytes);
-    __asan_poison_memory_region(bytes_.data() + bytes_.size() - kGuardBytes, kGuardBytes);
+    const auto guard_bytes = static_cast<size_t>(guard_bytes_);
+    __asan_poison_memory_region(bytes_.data(), guard_bytes);
+    __asan_poison_memory_region(bytes_.data() + bytes_.size() - guard_bytes, guard_bytes);
 #endif
   }
   void allow_guards() const {
@@ -82,6 +86,7 @@ class Buffer {
   }
 
   int64_t size_;
+  int64_t guard_bytes_;
   std::vector<unsigned char> bytes_;
 };
 

@@ -20,12 +20,13 @@ int run_tests(stc::Isa isa) {
   CHECK(isa == stc::Isa::baseline || stc::cpu_kernels<float>(isa).mean_forward !=
                                          stc::cpu_kernels<float>(stc::Isa::baseline).mean_forward,
         stc::isa_name(isa));
-  stc::test::test_scalar(isa);
-  stc::test::test_shift(isa);
-  stc::test::test_moments(isa);
-  stc::test::test_sigmoid(isa);
-  stc::test::test_gate(isa);
-  stc::test::test_second_moments(isa);
+  const stc::test::Device device{isa};
+  stc::test::test_scalar(device);
+  stc::test::test_shift(device);
+  stc::test::test_moments(device);
+  stc::test::test_sigmoid(device);
+  stc::test::test_gate(device);
+  stc::test::test_second_moments(device);
   stc::test::test_batch_norm(isa);
   stc::test::test_batch_norm_backward(isa);
   stc::test::test_shift_split(isa);

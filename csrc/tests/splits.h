@@ -1,7 +1,9 @@
-// Ways to spread the units of a kernel, which its results may not depend on.
+// The CPU as a device to test, and ways to spread the units of its kernels, which their results may
+// not depend on.
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -13,6 +15,17 @@
 #include "tests/check.h"
 
 namespace stc::test {
+
+struct Device {
+  static constexpr int64_t kMostElements = std::numeric_limits<int64_t>::max();
+
+  Isa isa;
+
+  template <typename T>
+  CpuKernels<T> kernels() const {
+    return cpu_kernels<T>(isa);
+  }
+};
 
 using Ranges = std::vector<std::pair<int64_t, int64_t>>;
 
@@ -50,8 +63,8 @@ void run_concurrently(CpuKernel<Arguments> kernel, const Arguments& arguments,
 // Checks the kernel against the outputs of one range over all units. arguments_for binds it to
 // other outputs.
 template <typename Arguments, typename Bind, typename... E>
-void test_splits(const std::string& name, CpuKernel<Arguments> kernel, int64_t units,
-                 const Bind& arguments_for, const Buffer<E>&... whole) {
+void check_repeatable(const std::string& name, CpuKernel<Arguments> kernel, int64_t units,
+                      const Bind& arguments_for, const Buffer<E>&... whole) {
   const Ranges ranges = scattered_ranges(units);
   const auto with_outputs = [&](const auto& body) {
     std::tuple<Buffer<E>...> outputs(whole.size()...);
@@ -75,44 +88,6 @@ void test_splits(const std::string& name, CpuKernel<Arguments> kernel, int64_t u
       CHECK((whole.is_woven_of(even, odd) && ...), name, "every other range");
     });
   });
-}
-
-template <typename... E>
-bool untouched_guards(const Buffer<E>&... buffers) {
-  return (buffers.guards_are_untouched() && ...);
-}
-
-// What is expected of one output of a kernel.
-template <typename E>
-class Output {
- public:
-  explicit Output(int64_t size) : expected_(static_cast<size_t>(size)) {}
-
-  int64_t size() const { return static_cast<int64_t>(expected_.size()); }
-  Expected& operator[](int64_t i) { return expected_[static_cast<size_t>(i)]; }
-
-  void check(const std::string& name, const Buffer<E>& actual) const {
-    const Departures wrong = departures(actual, expected_);
-    CHECK(wrong.count == 0, name, wrong);
-    CHECK(actual.guards_are_untouched(), name);
-  }
-
- private:
-  std::vector<Expected> expected_;
-};
-
-// Checks all outputs of a kernel, and that they do not depend on how its units are spread.
-template <typename Arguments, typename Bind, typename... E>
-void test_outputs(const std::string& name, CpuKernel<Arguments> kernel, int64_t units,
-                  const Bind& arguments_for, const Output<E>&... expected) {
-  std::tuple<Buffer<E>...> outputs(expected.size()...);
-  std::apply(
-      [&](auto&... out) {
-        kernel(arguments_for(out...), 0, units);
-        (expected.check(name, out), ...);
-        test_splits(name, kernel, units, arguments_for, out...);
-      },
-      outputs);
 }
 
 }  // namespace stc::test

@@ -1,7 +1,7 @@
 #include "tests/check.h"
 #include "tests/frames.h"
 #include "tests/groups.h"
-#include "tests/splits.h"
+#include "tests/outputs.h"
 #include "tests/tests.h"
 
 namespace stc::test {

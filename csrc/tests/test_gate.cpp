@@ -1,5 +1,5 @@
 #include "tests/check.h"
-#include "tests/splits.h"
+#include "tests/device.h"
 #include "tests/tests.h"
 #include "tests/views.h"
 
@@ -41,12 +41,12 @@ std::vector<Expected> gate_naively(const View& view, const Buffer<T>& frames,
 }
 
 template <typename T>
-void test_gate_forward(Isa isa, const View& view, Random& random) {
+void test_gate_forward(const Device& device, const View& view, Random& random) {
   Buffer<T> frames(view.size());
   Buffer<Accumulate<T>> logits(view.outer * view.inner);
   fill(frames, Values::any, random);
   fill_logits(logits, random);
-  const auto kernel = cpu_kernels<T>(isa).gate_forward;
+  const auto kernel = device.kernels<T>().gate_forward;
   const auto arguments = [&](Buffer<T>& out) {
     return GateArguments<T>{view, frames.data(), logits.data(), out.data()};
   };
@@ -59,7 +59,7 @@ void test_gate_forward(Isa isa, const View& view, Random& random) {
   CHECK(
       out.guards_are_untouched() && frames.guards_are_untouched() && logits.guards_are_untouched(),
       name);
-  test_splits(name, kernel, units, arguments, out);
+  check_repeatable(name, kernel, units, arguments, out);
 }
 
 template <typename T>
@@ -91,14 +91,14 @@ std::vector<Expected> grad_logits_naively(const View& view, const Buffer<T>& gra
 }
 
 template <typename T>
-void test_gate_backward(Isa isa, const View& view, Values values, Random& random) {
+void test_gate_backward(const Device& device, const View& view, Values values, Random& random) {
   Buffer<T> grad_out(view.size());
   Buffer<T> frames(view.size());
   Buffer<Accumulate<T>> logits(view.outer * view.inner);
   fill(grad_out, values, random);
   fill(frames, values, random);
   fill_logits(logits, random);
-  const auto kernel = cpu_kernels<T>(isa).gate_backward;
+  const auto kernel = device.kernels<T>().gate_backward;
   const auto arguments = [&](Buffer<T>& grad_frames, Buffer<Accumulate<T>>& grad_logits) {
     return GateBackwardArguments<T>{view,          grad_out.data(),    frames.data(),
                                     logits.data(), grad_frames.data(), grad_logits.data()};
@@ -117,19 +117,19 @@ void test_gate_backward(Isa isa, const View& view, Values values, Random& random
             grad_out.guards_are_untouched() && frames.guards_are_untouched() &&
             logits.guards_are_untouched(),
         name);
-  test_splits(name, kernel, units, arguments, grad_frames, grad_logits);
+  check_repeatable(name, kernel, units, arguments, grad_frames, grad_logits);
 }
 
 }  // namespace
 
-void test_gate(Isa isa) {
+void test_gate(const Device& device) {
   Random random(3);
   for_each_element_type([&](auto element) {
     using T = decltype(element);
-    for (const View& view : views()) {
-      test_gate_forward<T>(isa, view, random);
-      test_gate_backward<T>(isa, view, Values::sixteenths, random);
-      test_gate_backward<T>(isa, view, Values::any, random);
+    for (const View& view : views(Device::kMostElements)) {
+      test_gate_forward<T>(device, view, random);
+      test_gate_backward<T>(device, view, Values::sixteenths, random);
+      test_gate_backward<T>(device, view, Values::any, random);
     }
   });
 }

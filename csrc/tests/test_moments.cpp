@@ -1,5 +1,5 @@
 #include "tests/check.h"
-#include "tests/splits.h"
+#include "tests/device.h"
 #include "tests/tests.h"
 #include "tests/views.h"
 
@@ -28,10 +28,10 @@ std::vector<Expected> mean_naively(const View& view, const Buffer<T>& frames, Va
 }
 
 template <typename T>
-void test_mean(Isa isa, const View& view, Values values, Random& random) {
+void test_mean(const Device& device, const View& view, Values values, Random& random) {
   Buffer<T> frames(view.size());
   fill(frames, values, random);
-  const auto kernel = cpu_kernels<T>(isa).mean_forward;
+  const auto kernel = device.kernels<T>().mean_forward;
   const auto arguments = [&](Buffer<Accumulate<T>>& mean) {
     return MeanArguments<T>{view, frames.data(), mean.data()};
   };
@@ -42,7 +42,7 @@ void test_mean(Isa isa, const View& view, Values values, Random& random) {
   const Departures wrong = departures(mean, mean_naively(view, frames, values));
   CHECK(wrong.count == 0, name, values, wrong);
   CHECK(mean.guards_are_untouched() && frames.guards_are_untouched(), name);
-  test_splits(name, kernel, units, arguments, mean);
+  check_repeatable(name, kernel, units, arguments, mean);
 }
 
 template <typename T>
@@ -60,10 +60,10 @@ std::vector<Expected> mean_backward_naively(const View& view,
 }
 
 template <typename T>
-void test_mean_backward(Isa isa, const View& view, Random& random) {
+void test_mean_backward(const Device& device, const View& view, Random& random) {
   Buffer<Accumulate<T>> grad_mean(view.outer * view.inner);
   fill(grad_mean, Values::any, random);
-  const auto kernel = cpu_kernels<T>(isa).mean_backward;
+  const auto kernel = device.kernels<T>().mean_backward;
   const auto arguments = [&](Buffer<T>& grad_frames) {
     return MeanBackwardArguments<T>{view, grad_mean.data(), grad_frames.data()};
   };
@@ -74,19 +74,19 @@ void test_mean_backward(Isa isa, const View& view, Random& random) {
   const Departures wrong = departures(grad_frames, mean_backward_naively<T>(view, grad_mean));
   CHECK(wrong.count == 0, name, wrong);
   CHECK(grad_frames.guards_are_untouched() && grad_mean.guards_are_untouched(), name);
-  test_splits(name, kernel, units, arguments, grad_frames);
+  check_repeatable(name, kernel, units, arguments, grad_frames);
 }
 
 }  // namespace
 
-void test_moments(Isa isa) {
+void test_moments(const Device& device) {
   Random random(2);
   for_each_element_type([&](auto element) {
     using T = decltype(element);
-    for (const View& view : views()) {
-      test_mean<T>(isa, view, Values::sixteenths, random);
-      test_mean<T>(isa, view, Values::any, random);
-      test_mean_backward<T>(isa, view, random);
+    for (const View& view : views(Device::kMostElements)) {
+      test_mean<T>(device, view, Values::sixteenths, random);
+      test_mean<T>(device, view, Values::any, random);
+      test_mean_backward<T>(device, view, random);
     }
   });
 }

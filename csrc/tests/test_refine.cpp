@@ -1,6 +1,6 @@
 #include "tests/check.h"
 #include "tests/frames.h"
-#include "tests/splits.h"
+#include "tests/outputs.h"
 #include "tests/tests.h"
 
 namespace stc::test {

@@ -2,9 +2,9 @@
 // element: with one element to reduce, a mean only converts, and a gate of 1 changes nothing.
 #include <limits>
 
-#include "common/cpu_kernels.h"
 #include "tests/buffer.h"
 #include "tests/check.h"
+#include "tests/device.h"
 #include "tests/tests.h"
 #include "tests/views.h"
 
@@ -19,7 +19,7 @@ std::vector<T> all_elements() {
 }
 
 template <typename T>
-void test_widening(Isa isa) {
+void test_widening(const Device& device) {
   const Buffer<T> elements(all_elements<T>());
   std::vector<Expected> expected;
   // A sum begins at +0: a mean of -0 is +0.
@@ -27,14 +27,14 @@ void test_widening(Isa isa) {
   for (const int64_t length : kRowLengths) {
     const View view = rows_of(length, elements.size());
     Buffer<float> mean(elements.size());
-    cpu_kernels<T>(isa).mean_forward({view, elements.data(), mean.data()}, 0, view_units(view));
+    device.kernels<T>().mean_forward({view, elements.data(), mean.data()}, 0, view_units(view));
     const Departures wrong = departures(mean, expected);
     CHECK(wrong.count == 0, kName<T>, length, wrong);
   }
 }
 
 template <typename T>
-void test_round_trip(Isa isa) {
+void test_round_trip(const Device& device) {
   const Buffer<T> elements(all_elements<T>());
   const Buffer<float> logits(std::vector<float>(1 << 16, INFINITY));
   std::vector<Expected> expected;
@@ -42,7 +42,7 @@ void test_round_trip(Isa isa) {
   for (const int64_t length : kRowLengths) {
     const View view = rows_of(length, elements.size());
     Buffer<T> out(elements.size());
-    cpu_kernels<T>(isa).gate_forward({view, elements.data(), logits.data(), out.data()}, 0,
+    device.kernels<T>().gate_forward({view, elements.data(), logits.data(), out.data()}, 0,
                                      view_units(view));
     const Departures wrong = departures(out, expected);
     CHECK(wrong.count == 0, kName<T>, length, wrong);
@@ -80,7 +80,7 @@ float float_of_bits(uint32_t bits) {
 }
 
 template <typename T>
-void test_narrowing(Isa isa) {
+void test_narrowing(const Device& device) {
   std::vector<float> floats = floats_around_roundings<T>();
   using Limits = std::numeric_limits<float>;
   for (const float magnitude :
@@ -99,7 +99,7 @@ void test_narrowing(Isa isa) {
   for (const int64_t length : kRowLengths) {
     const View view = rows_of(length, grad_mean.size());
     Buffer<T> grad_frames(grad_mean.size());
-    cpu_kernels<T>(isa).mean_backward({view, grad_mean.data(), grad_frames.data()}, 0,
+    device.kernels<T>().mean_backward({view, grad_mean.data(), grad_frames.data()}, 0,
                                       view_units(view));
     const Departures wrong = departures(grad_frames, expected);
     CHECK(wrong.count == 0, kName<T>, length, wrong);
@@ -127,19 +127,19 @@ void test_reference(double one_step_above_one, double largest, double tie_to_inf
 }
 
 template <typename T>
-void test_conversions(Isa isa) {
-  test_widening<T>(isa);
-  test_round_trip<T>(isa);
-  test_narrowing<T>(isa);
+void test_conversions(const Device& device) {
+  test_widening<T>(device);
+  test_round_trip<T>(device);
+  test_narrowing<T>(device);
 }
 
 }  // namespace
 
-void test_scalar(Isa isa) {
+void test_scalar(const Device& device) {
   test_reference<BFloat16>(1 + 0x1p-7, 0x1.fep127, 0x1.ffp127);
   test_reference<Half>(1 + 0x1p-10, 65504, 65520);
-  test_conversions<BFloat16>(isa);
-  test_conversions<Half>(isa);
+  test_conversions<BFloat16>(device);
+  test_conversions<Half>(device);
 }
 
 }  // namespace stc::test

@@ -1,5 +1,5 @@
 #include "tests/check.h"
-#include "tests/splits.h"
+#include "tests/device.h"
 #include "tests/tests.h"
 
 namespace stc::test {
@@ -38,6 +38,9 @@ std::vector<ShiftCase> shift_cases() {
       cases.push_back({1, 3, 1, 4, inner, 1, direction});
     cases.push_back({1, 3, 2, 6, 1031, 2, direction});
     cases.push_back({1, 4, 300, 40, 1, 5, direction});
+    // Several blocks of a CUDA device per frame.
+    cases.push_back({1, 4, 1, 32, 196, 4, direction});
+    cases.push_back({1, 4, 196, 32, 1, 5, direction});
     // Further than a clip is long.
     cases.push_back({2, 3, 2, 8, 5, 2, 3 * direction});
     cases.push_back({2, 5, 2, 8, 5, 2, 2 * direction});
@@ -72,7 +75,7 @@ void shift_naively(const ShiftCase& c, const Buffer<T>& in, Buffer<T>& out) {
 }
 
 template <typename T>
-void test_shift_case(Isa isa, const ShiftCase& c, Random& random) {
+void test_shift_case(const Device& device, const ShiftCase& c, Random& random) {
   const int64_t size = c.clips * c.num_segments * c.rows * c.channels * c.inner;
   Buffer<T> in(size);
   // Any bits: NaN must be copied as they are.
@@ -81,7 +84,7 @@ void test_shift_case(Isa isa, const ShiftCase& c, Random& random) {
   Buffer<T> expected(size);
   shift_naively(c, in, expected);
 
-  const auto kernel = cpu_kernels<T>(isa).shift_forward;
+  const auto kernel = device.kernels<T>().shift_forward;
   const auto arguments = [&](Buffer<T>& out) {
     return ShiftArguments<T>{in.data(),      out.data(), c.clips * c.num_segments,
                              c.num_segments, c.rows,     c.channels,
@@ -93,15 +96,15 @@ void test_shift_case(Isa isa, const ShiftCase& c, Random& random) {
   const std::string name = text_of("shift_forward<", kName<T>, "> ", c);
   CHECK(out.same_bytes(expected), name);
   CHECK(out.guards_are_untouched() && in.guards_are_untouched(), name);
-  test_splits(name, kernel, units, arguments, out);
+  check_repeatable(name, kernel, units, arguments, out);
 }
 
 }  // namespace
 
-void test_shift(Isa isa) {
+void test_shift(const Device& device) {
   Random random(1);
   for_each_element_type([&](auto element) {
-    for (const ShiftCase& c : shift_cases()) test_shift_case<decltype(element)>(isa, c, random);
+    for (const ShiftCase& c : shift_cases()) test_shift_case<decltype(element)>(device, c, random);
   });
 }
 

@@ -1,9 +1,9 @@
 // The sigmoid of the gates, seen through frames that are all 1.
 #include <limits>
 
-#include "common/cpu_kernels.h"
 #include "tests/buffer.h"
 #include "tests/check.h"
+#include "tests/device.h"
 #include "tests/tests.h"
 #include "tests/views.h"
 
@@ -11,7 +11,8 @@ namespace stc::test {
 namespace {
 
 template <typename T>
-void test_gates(Isa isa, std::vector<Accumulate<T>> logit_values, std::vector<Expected> expected) {
+void test_gates(const Device& device, std::vector<Accumulate<T>> logit_values,
+                std::vector<Expected> expected) {
   for (; logit_values.size() % kLongestRow != 0; expected.push_back({0.5}))
     logit_values.push_back(0);
   const Buffer<Accumulate<T>> logits(logit_values);
@@ -19,7 +20,7 @@ void test_gates(Isa isa, std::vector<Accumulate<T>> logit_values, std::vector<Ex
   for (const int64_t length : kRowLengths) {
     const View view = rows_of(length, logits.size());
     Buffer<T> gates(logits.size());
-    cpu_kernels<T>(isa).gate_forward({view, ones.data(), logits.data(), gates.data()}, 0,
+    device.kernels<T>().gate_forward({view, ones.data(), logits.data(), gates.data()}, 0,
                                      view_units(view));
     const Departures wrong = departures(gates, expected);
     CHECK(wrong.count == 0, kName<T>, length, wrong, static_cast<double>(logits[wrong.first]));
@@ -27,11 +28,11 @@ void test_gates(Isa isa, std::vector<Accumulate<T>> logit_values, std::vector<Ex
 }
 
 template <typename T>
-void test_special_values(Isa isa) {
+void test_special_values(const Device& device) {
   using Limits = std::numeric_limits<Accumulate<T>>;
   // The last bits of a NaN must not be taken for an exponent.
   const auto nan_with_payload = static_cast<Accumulate<T>>(std::nanf("1"));
-  test_gates<T>(isa,
+  test_gates<T>(device,
                 {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(), nan_with_payload, 0,
                  -Accumulate<T>(0), Limits::max(), Limits::lowest(), Limits::denorm_min(),
                  -Limits::denorm_min()},
@@ -46,7 +47,7 @@ Expected expected_gate(float logit) {
   return {gate, 4 * unit_in_last_place};
 }
 
-void test_accuracy(Isa isa) {
+void test_accuracy(const Device& device) {
   constexpr int kBound = 100;
   constexpr int kPerUnit = 4096;
   Random random(4);
@@ -64,14 +65,14 @@ void test_accuracy(Isa isa) {
     logits.push_back(logit);
   std::vector<Expected> expected;
   for (const float logit : logits) expected.push_back(expected_gate(logit));
-  test_gates<float>(isa, logits, expected);
+  test_gates<float>(device, logits, expected);
 }
 
 }  // namespace
 
-void test_sigmoid(Isa isa) {
-  for_each_element_type([&](auto element) { test_special_values<decltype(element)>(isa); });
-  test_accuracy(isa);
+void test_sigmoid(const Device& device) {
+  for_each_element_type([&](auto element) { test_special_values<decltype(element)>(device); });
+  test_accuracy(device);
 }
 
 }  // namespace stc::test

@@ -1,20 +1,24 @@
 #pragma once
 
 #include "common/isa.h"
+#include "tests/device.h"
 
 namespace stc::test {
 
 // Conversions between float and the 16-bit types.
-void test_scalar(Isa isa);
-void test_shift(Isa isa);
-void test_moments(Isa isa);
-void test_sigmoid(Isa isa);
-void test_gate(Isa isa);
-void test_second_moments(Isa isa);
+void test_scalar(const Device& device);
+void test_shift(const Device& device);
+void test_moments(const Device& device);
+void test_sigmoid(const Device& device);
+void test_gate(const Device& device);
+void test_second_moments(const Device& device);
 void test_batch_norm(Isa isa);
 void test_batch_norm_backward(Isa isa);
 void test_shift_split(Isa isa);
 void test_refine(Isa isa);
 void test_residual(Isa isa);
+
+// Only of a CUDA device.
+void test_traffic(const Device& device);
 
 }  // namespace stc::test

@@ -1,0 +1,138 @@
+// Vectors of elements in the memory of a CUDA device: the only way that kernels touch it. In the
+// build that runs kernels on the CPU, what is read and written is counted.
+#pragma once
+
+#include <cstdint>
+
+#include "common/cuda_launch.h"
+#include "common/scalar.h"
+
+#if !defined(__CUDACC__)
+#include <atomic>
+#endif
+
+#define STC_DEVICE __device__ __forceinline__
+
+namespace stc {
+
+#if !defined(__CUDACC__)
+struct EmulatedTraffic {
+  std::atomic<int64_t> read{0};
+  std::atomic<int64_t> written{0};
+};
+
+inline EmulatedTraffic& emulated_traffic() {
+  static EmulatedTraffic traffic;
+  return traffic;
+}
+#endif
+
+namespace cuda {
+
+#if defined(__CUDACC__)
+STC_DEVICE void count_read(int64_t) {}
+STC_DEVICE void count_written(int64_t) {}
+#else
+inline void count_read(int64_t bytes) {
+  emulated_traffic().read.fetch_add(bytes, std::memory_order_relaxed);
+}
+inline void count_written(int64_t bytes) {
+  emulated_traffic().written.fetch_add(bytes, std::memory_order_relaxed);
+}
+#endif
+
+// Bytes of the widest load and store.
+constexpr int kVectorBytes = 16;
+
+// Elements that are loaded at once.
+template <typename T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+template <typename T, int N>
+struct alignas(sizeof(T) * N < kVectorBytes ? sizeof(T) * N : kVectorBytes) Vec {
+  T v[N];
+
+  STC_DEVICE T& operator[](int i) { return v[i]; }
+  STC_DEVICE const T& operator[](int i) const { return v[i]; }
+};
+
+inline bool is_aligned(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0;
+}
+
+template <int N, typename T>
+STC_DEVICE Vec<T, N> load(const T* from) {
+  count_read(sizeof(Vec<T, N>));
+  return *reinterpret_cast<const Vec<T, N>*>(from);
+}
+
+template <int N, typename T>
+STC_DEVICE void store(T* to, const Vec<T, N>& values) {
+  count_written(sizeof(Vec<T, N>));
+  *reinterpret_cast<Vec<T, N>*>(to) = values;
+}
+
+STC_DEVICE float widened(float element) { return element; }
+STC_DEVICE double widened(double element) { return element; }
+STC_DEVICE float widened(Half element) {
+  __half_raw raw;
+  raw.x = element.bits;
+  return __half2float(raw);
+}
+STC_DEVICE float widened(BFloat16 element) {
+  __nv_bfloat16_raw raw;
+  raw.x = element.bits;
+  return __bfloat162float(raw);
+}
+
+STC_DEVICE void narrow(float value, float& to) { to = value; }
+STC_DEVICE void narrow(double value, double& to) { to = value; }
+STC_DEVICE void narrow(float value, Half& to) {
+  to.bits = static_cast<__half_raw>(__float2half_rn(value)).x;
+}
+STC_DEVICE void narrow(float value, BFloat16& to) {
+  to.bits = static_cast<__nv_bfloat16_raw>(__float2bfloat16_rn(value)).x;
+}
+
+template <typename T, int N>
+STC_DEVICE Vec<Accumulate<T>, N> widened(const Vec<T, N>& elements) {
+  Vec<Accumulate<T>, N> values;
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = widened(elements[i]);
+  return values;
+}
+
+template <typename T, typename E, int N>
+STC_DEVICE Vec<T, N> narrowed(const Vec<E, N>& values) {
+  Vec<T, N> elements;
+#pragma unroll
+  for (int i = 0; i < N; ++i) narrow(values[i], elements[i]);
+  return elements;
+}
+
+template <int N, typename E>
+STC_DEVICE Vec<E, N> repeated(E value) {
+  Vec<E, N> values;
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = value;
+  return values;
+}
+
+template <typename E, int N>
+STC_DEVICE Vec<E, N> operator*(const Vec<E, N>& a, const Vec<E, N>& b) {
+  Vec<E, N> product;
+#pragma unroll
+  for (int i = 0; i < N; ++i) product[i] = a[i] * b[i];
+  return product;
+}
+
+template <typename E, int N>
+STC_DEVICE Vec<E, N> operator*(const Vec<E, N>& a, E factor) {
+  Vec<E, N> product;
+#pragma unroll
+  for (int i = 0; i < N; ++i) product[i] = a[i] * factor;
+  return product;
+}
+
+}  // namespace cuda
+}  // namespace stc

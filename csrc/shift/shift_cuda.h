@@ -1,0 +1,95 @@
+#pragma once
+
+#include "common/cuda_plan.h"
+#include "shift/shift.h"
+
+namespace stc {
+namespace cuda {
+
+template <typename T, typename I>
+struct ShiftJob {
+  const T* in;
+  T* out;
+  I num_segments;
+  I frame;      // elements of one
+  I pitch;      // elements of a row
+  I fold;       // elements of `fold` channels
+  I direction;  // frames
+  I blocks_per_frame;
+
+  // Frames later that the element `at` of a frame comes from.
+  STC_DEVICE I frames_later(I at) const {
+    const I in_row = at % pitch;
+    return in_row < fold ? direction : in_row < 2 * fold ? -direction : 0;
+  }
+
+  template <int N>
+  STC_DEVICE Vec<T, N> load_from(I index, I at, I later) const {
+    const I time = index % num_segments + later;
+    if (time < 0 || time >= num_segments) return {};
+    return load<N>(in + ((index + later) * frame + at));
+  }
+
+  // A vector may lie across the channels that go different ways, but not across rows.
+  template <int N>
+  STC_DEVICE Vec<T, N> shifted(I index, I at) const {
+    const I later = frames_later(at);
+    if (later == frames_later(at + N - 1)) return load_from<N>(index, at, later);
+    Vec<T, N> elements;
+#pragma unroll
+    for (int i = 0; i < N; ++i) elements[i] = load_from<1>(index, at + i, frames_later(at + i))[0];
+    return elements;
+  }
+};
+
+template <typename T, int N, typename I>
+__global__ void __launch_bounds__(kColumnThreads) shift_kernel(ShiftJob<T, I> job) {
+  const I block = blockIdx.x;
+  const I index = block / job.blocks_per_frame;
+  const I step = static_cast<I>(blockDim.x) * N;
+  const I first =
+      block % job.blocks_per_frame * (kUnrolled * step) + static_cast<I>(threadIdx.x) * N;
+  Vec<T, N> elements[kUnrolled];
+#pragma unroll
+  for (int k = 0; k < kUnrolled; ++k)
+    if (first + k * step < job.frame)
+      elements[k] = job.template shifted<N>(index, first + k * step);
+#pragma unroll
+  for (int k = 0; k < kUnrolled; ++k)
+    if (first + k * step < job.frame)
+      store(job.out + (index * job.frame + first + k * step), elements[k]);
+}
+
+template <int N, typename T>
+cudaError_t shift_by_vectors(const ShiftArguments<T>& a, cudaStream_t stream) {
+  const int64_t pitch = a.channels * a.inner, frame = a.rows * pitch;
+  return with_offsets(a.frames * frame, [&](auto offset) {
+    using I = decltype(offset);
+    const int threads = threads_for(a.frames * frame / N);
+    const int64_t blocks = ceil_div(frame, int64_t{threads} * kUnrolled * N);
+    const ShiftJob<T, I> job{a.in,
+                             a.out,
+                             static_cast<I>(a.num_segments),
+                             static_cast<I>(frame),
+                             static_cast<I>(pitch),
+                             static_cast<I>(a.fold * a.inner),
+                             static_cast<I>(a.direction),
+                             static_cast<I>(blocks)};
+    return launch(shift_kernel<T, N, I>, dim3(static_cast<unsigned>(a.frames * blocks)),
+                  dim3(threads), 0, stream, job);
+  });
+}
+
+}  // namespace cuda
+
+template <typename T>
+cudaError_t shift_forward_on_cuda(const ShiftArguments<T>& a, cudaStream_t stream) {
+  constexpr int kWidest = cuda::kLanes<T>;
+  const int64_t pitch = a.channels * a.inner;
+  if (a.frames * a.rows * pitch == 0) return cudaSuccess;
+  const bool by_vectors = cuda::is_aligned(a.in) && cuda::is_aligned(a.out) && pitch % kWidest == 0;
+  return by_vectors ? cuda::shift_by_vectors<kWidest>(a, stream)
+                    : cuda::shift_by_vectors<1>(a, stream);
+}
+
+}  // namespace stc

@@ -1,0 +1,10 @@
+// What a test program tests: a Device with kernels<T>(), each a function of its arguments and of
+// the units [begin, end), kMostElements that its kernels are tested on, and check_repeatable(name,
+// kernel, units, arguments_for, outputs...), which runs a kernel in other ways to the same outputs.
+#pragma once
+
+#if defined(STC_EMULATED_CUDA)
+#include "tests/emulated_cuda.h"
+#else
+#include "tests/splits.h"
+#endif
