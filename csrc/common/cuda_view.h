@@ -53,20 +53,18 @@ STC_DEVICE Vec<typename Job::E, N> small_of_columns(const Job& job, I at, int x,
 template <int N, typename Sums, typename Job, typename I, typename Small>
 STC_DEVICE void visit_rows(Sums& sums, const Job& job, const Small& small, I column_at, I inner,
                            I row, I end, int step) {
-  for (; row + (kUnrolled - 1) * step < end; row += kUnrolled * step) {
+#pragma unroll 1
+  for (; row < end; row += kUnrolled * step) {
     typename Job::template Loaded<N> loaded[kUnrolled];
 #pragma unroll
     for (int k = 0; k < kUnrolled; ++k)
-      loaded[k] = job.template load<N>(column_at + (row + k * step) * inner);
+      if (row + k * step < end)
+        loaded[k] = job.template load<N>(column_at + (row + k * step) * inner);
 #pragma unroll
     for (int k = 0; k < kUnrolled; ++k) {
       const I next = row + k * step;
-      sums.add(job.visit(loaded[k], small, next, column_at + next * inner));
+      if (next < end) sums.add(job.visit(loaded[k], small, next, column_at + next * inner));
     }
-  }
-  for (; row < end; row += step) {
-    const I at = column_at + row * inner;
-    sums.add(job.visit(job.template load<N>(at), small, row, at));
   }
 }
 
@@ -103,15 +101,16 @@ template <int N, int Lanes, typename Sums, typename Job, typename I, typename Sm
 STC_DEVICE void visit_run(Sums& sums, const Job& job, const Small& small, I begin, I end,
                           int lane) {
   constexpr int kStep = Lanes * N;
-  I at = begin + lane * N;
-  for (; at + (kUnrolled - 1) * kStep < end; at += kUnrolled * kStep) {
+#pragma unroll 1
+  for (I at = begin + lane * N; at < end; at += kUnrolled * kStep) {
     typename Job::template Loaded<N> loaded[kUnrolled];
 #pragma unroll
-    for (int k = 0; k < kUnrolled; ++k) loaded[k] = job.template load<N>(at + k * kStep);
+    for (int k = 0; k < kUnrolled; ++k)
+      if (at + k * kStep < end) loaded[k] = job.template load<N>(at + k * kStep);
 #pragma unroll
-    for (int k = 0; k < kUnrolled; ++k) sums.add(job.visit(loaded[k], small, I{0}, at + k * kStep));
+    for (int k = 0; k < kUnrolled; ++k)
+      if (at + k * kStep < end) sums.add(job.visit(loaded[k], small, I{0}, at + k * kStep));
   }
-  for (; at < end; at += kStep) sums.add(job.visit(job.template load<N>(at), small, I{0}, at));
 }
 
 // The elements before `first` and from `last` on.
@@ -120,6 +119,7 @@ STC_DEVICE void visit_edges(Sums& sums, const Job& job, const Small& small, I be
                             I last, I end, int lane) {
   const int before = static_cast<int>(first - begin);
   const int count = before + static_cast<int>(end - last);
+#pragma unroll 1
   for (int i = lane; i < count; i += Lanes) {
     const I at = i < before ? begin + i : last + (i - before);
     sums.add(job.visit(job.template load<1>(at), small, I{0}, at));
