@@ -42,8 +42,10 @@ struct Context {
   void* frame_pointer;
 };
 
-// swapcontext() would do, and calls the kernel twice for the signal mask: several times slower.
-STC_UNSANITIZED inline void switch_context(Context* from, Context* to) {
+// swapcontext() would do, but asks the operating system for the signal mask, which takes longer
+// than all else. Not inlined: the registers that AVX-512 adds are not named below, and any call may
+// change them.
+STC_UNSANITIZED __attribute__((noinline)) inline void switch_context(Context* from, Context* to) {
   asm volatile(
       "leaq 1f(%%rip), %%rax\n\t"
       "movq %%rax, 0(%0)\n\t"
