@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -142,7 +143,11 @@ class Fibers {
 
  private:
   STC_UNSANITIZED void create(Fiber& fiber, void (*function)()) {
-    fiber.stack = reserve_memory(kStackBytes);
+    // Below the stack, what faults: a kernel whose variables are too large for it stops there.
+    const size_t guard_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    char* guard = reserve_memory(guard_bytes + kStackBytes);
+    mprotect(guard, guard_bytes, PROT_NONE);
+    fiber.stack = guard + guard_bytes;
     fiber.sanitized = SanitizedStack{};
     fiber.sanitized.bottom = fiber.stack;
     fiber.sanitized.bytes = kStackBytes;
