@@ -18,14 +18,14 @@ class Launches {
   // kernel(arguments) is what each thread runs. The launch returns when all of them have.
   STC_UNSANITIZED cudaError_t run(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(void*),
                                   void* arguments) {
-    if (!is_valid(grid, block, shared_bytes)) return cudaErrorInvalidConfiguration;
     const std::lock_guard<std::mutex> lock(one_launch_at_a_time_);
+    clear_failure();
+    if (!is_valid(grid, block, shared_bytes)) return cudaErrorInvalidConfiguration;
     under_way_ = this;
     gridDim = grid;
     blockDim = block;
     kernel_ = kernel;
     arguments_ = arguments;
-    clear_failure();
     order.read_environment();
     fibers.begin_launch();
     shared_memory.begin_launch(shared_bytes);

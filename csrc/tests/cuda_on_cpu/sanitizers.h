@@ -26,7 +26,11 @@
 // The emulator's own memory is shared by all fibers without any order that the thread sanitizer
 // knows of, and its functions leave one stack in the middle and return on another: so they are not
 // instrumented, and not inlined into the kernels, which are.
+#if defined(STC_ADDRESS_SANITIZER) || defined(STC_THREAD_SANITIZER)
 #define STC_UNSANITIZED __attribute__((noinline, no_sanitize("thread"), no_sanitize("address")))
+#else
+#define STC_UNSANITIZED
+#endif
 
 namespace stc::emulated {
 
