@@ -29,8 +29,11 @@ struct EmulatedKernels {
 template <typename T>
 EmulatedKernels<T> emulated_kernels();
 
+constexpr bool kSanitized = STC_SANITIZED;
+
 struct Device {
-  static constexpr int64_t kMostElements = 40000;
+  // Sanitizers make every step of a fiber slow: there, a shape per path and none per stage.
+  static constexpr int64_t kMostElements = kSanitized ? 400 : 40000;
 
   template <typename T>
   EmulatedKernels<T> kernels() const {
