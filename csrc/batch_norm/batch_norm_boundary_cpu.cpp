@@ -12,14 +12,14 @@ namespace stc {
 namespace {
 
 // (2, C): mean and biased variance per channel.
-template <typename T, typename E = Accumulate<T>>
+template <typename E>
 Tensor merge_blocks(const GroupShape& shape, int64_t group_size, const Tensor& like,
                     const std::vector<double>& block_mean, const std::vector<double>& block_m2) {
   const Tensor moments = torch::stable::new_empty(like, {2, shape.channels});
   const MergedMomentsArguments<E> arguments{
       shape,           group_size,          block_mean.data(),
       block_m2.data(), data_of<E>(moments), data_of<E>(moments) + shape.channels};
-  launch_on_cpu(cpu_kernels<T>(selected_isa()).merged_moments, arguments,
+  launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).merged_moments, arguments,
                 column_units(shape.channels), blocks_of(shape) * shape.channels);
   return moments;
 }
@@ -51,9 +51,9 @@ std::tuple<Tensor, Tensor> gated_channel_moments(const Tensor& mean, const Tenso
                                              data_of<E>(gate),
                                              block_mean.data(),
                                              block_m2.data()};
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).gated_moments, arguments, group_units(shape),
-                  shape.size());
-    moments = merge_blocks<T>(shape, group_size, mean, block_mean, block_m2);
+    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).gated_moments, arguments,
+                  group_units(shape), shape.size());
+    moments = merge_blocks<E>(shape, group_size, mean, block_mean, block_m2);
   });
   return {gate, moments};
 }
@@ -156,8 +156,8 @@ Tensor gated_channel_sums(const Tensor& sums, const std::optional<Tensor>& gate,
         const_data_of<E>(coefficients) + 2 * all_channels + first_channel,
         data_of<E>(blocks),
         data_of<E>(blocks) + shape.channels};
-    launch_on_cpu(cpu_kernels<E>(selected_isa()).channel_sums, arguments, group_units(shape),
-                  2 * shape.size());
+    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).channel_sums, arguments,
+                  group_units(shape), 2 * shape.size());
     sum_rows<E>(blocks_of(shape), blocks, out);
   });
   return out;
@@ -189,8 +189,8 @@ Tensor gate_gradient(const Tensor& sums, const Tensor& gate, const Tensor& mean,
                                              gradient,
                                              gradient + grad_coefficients.size(1),
                                              data_of<E>(grad_logits)};
-    launch_on_cpu(cpu_kernels<E>(selected_isa()).gate_gradient, arguments, group_units(shape),
-                  4 * shape.size());
+    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).gate_gradient, arguments,
+                  group_units(shape), 4 * shape.size());
   });
   return grad_logits;
 }

@@ -14,48 +14,52 @@ namespace {
 
 template <typename T>
 constexpr CpuKernels<T> kKernels = {
-    shift_forward<T>,
-    mean_forward<T>,
-    mean_backward<T>,
-    gate_forward<T>,
-    gate_backward<T>,
-    moments_forward<T>,
-    shift_split_forward<T>,
-    shift_split_backward_sums<T>,
-    shift_split_backward<T>,
-    refine_forward<T>,
-    refine_backward_sums<T>,
-    refine_backward<T>,
-    residual_forward<T>,
-    residual_backward_sums<T>,
+    shift_forward<T>,        mean_forward<T>,
+    mean_backward<T>,        gate_forward<T>,
+    gate_backward<T>,        moments_forward<T>,
+    shift_split_forward<T>,  shift_split_backward_sums<T>,
+    shift_split_backward<T>, refine_forward<T>,
+    refine_backward_sums<T>, refine_backward<T>,
+    residual_forward<T>,     residual_backward_sums<T>,
     residual_backward<T>,
-    gated_moments_forward<Accumulate<T>>,
-    merged_moments_forward<Accumulate<T>>,
-    channel_sums_forward<Accumulate<T>>,
-    gate_gradient_forward<Accumulate<T>>,
-    sum_rows_forward<Accumulate<T>>,
+};
+
+template <typename E>
+constexpr CpuGroupKernels<E> kGroupKernels = {
+    gated_moments_forward<E>, merged_moments_forward<E>, channel_sums_forward<E>,
+    gate_gradient_forward<E>, sum_rows_forward<E>,
 };
 
 }  // namespace
 
 template <>
-CpuKernels<float> compiled_cpu_kernels<float, Isa::STC_ISA>() {
+CpuKernels<float> compiled_cpu_kernels<CpuKernels<float>, Isa::STC_ISA>() {
   return kKernels<float>;
 }
 
 template <>
-CpuKernels<double> compiled_cpu_kernels<double, Isa::STC_ISA>() {
+CpuKernels<double> compiled_cpu_kernels<CpuKernels<double>, Isa::STC_ISA>() {
   return kKernels<double>;
 }
 
 template <>
-CpuKernels<BFloat16> compiled_cpu_kernels<BFloat16, Isa::STC_ISA>() {
+CpuKernels<BFloat16> compiled_cpu_kernels<CpuKernels<BFloat16>, Isa::STC_ISA>() {
   return kKernels<BFloat16>;
 }
 
 template <>
-CpuKernels<Half> compiled_cpu_kernels<Half, Isa::STC_ISA>() {
+CpuKernels<Half> compiled_cpu_kernels<CpuKernels<Half>, Isa::STC_ISA>() {
   return kKernels<Half>;
+}
+
+template <>
+CpuGroupKernels<float> compiled_cpu_kernels<CpuGroupKernels<float>, Isa::STC_ISA>() {
+  return kGroupKernels<float>;
+}
+
+template <>
+CpuGroupKernels<double> compiled_cpu_kernels<CpuGroupKernels<double>, Isa::STC_ISA>() {
+  return kGroupKernels<double>;
 }
 
 }  // namespace stc

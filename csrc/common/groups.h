@@ -83,8 +83,8 @@ inline void check_channels(const char* operator_name, const Tensor& rows, int64_
 template <typename E>
 void sum_rows(int64_t rows, const Tensor& terms, const Tensor& out) {
   const SumRowsArguments<E> arguments{rows, out.numel(), const_data_of<E>(terms), data_of<E>(out)};
-  launch_on_cpu(cpu_kernels<E>(selected_isa()).sum_rows, arguments, column_units(out.numel()),
-                terms.numel() + out.numel());
+  launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).sum_rows, arguments,
+                column_units(out.numel()), terms.numel() + out.numel());
 }
 
 }  // namespace stc

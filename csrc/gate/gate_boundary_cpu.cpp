@@ -14,8 +14,8 @@ Tensor gate(const char* name, const Frames& frames, const View& view, const Tens
     using T = decltype(element);
     const GateArguments<T> arguments{view, const_data_of<T>(y),
                                      const_data_of<Accumulate<T>>(logits), data_of<T>(out)};
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).gate_forward, arguments, view_units(view),
-                  view.size());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).gate_forward, arguments,
+                  view_units(view), view.size());
   });
   return out;
 }
@@ -35,8 +35,8 @@ std::tuple<Tensor, Tensor> gate_backward(const char* name, const Tensor& grad, c
                                              const_data_of<Accumulate<T>>(logits),
                                              data_of<T>(grad_y),
                                              data_of<Accumulate<T>>(grad_logits)};
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).gate_backward, arguments, view_units(view),
-                  view.size() + logits.numel());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).gate_backward, arguments,
+                  view_units(view), view.size() + logits.numel());
   });
   return {grad_y, grad_logits};
 }

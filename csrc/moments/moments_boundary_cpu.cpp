@@ -12,8 +12,8 @@ void mean(const char* name, const Frames& frames, const View& view, const Tensor
     using T = decltype(element);
     const MeanArguments<T> arguments{view, const_data_of<T>(frames.tensor()),
                                      data_of<Accumulate<T>>(out)};
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).mean_forward, arguments, view_units(view),
-                  out.numel() + view.size());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).mean_forward, arguments,
+                  view_units(view), out.numel() + view.size());
   });
 }
 
@@ -22,8 +22,8 @@ void broadcast_mean(const char* name, const Tensor& grad, const View& view, cons
     using T = decltype(element);
     const MeanBackwardArguments<T> arguments{view, const_data_of<Accumulate<T>>(grad),
                                              data_of<T>(out)};
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).mean_backward, arguments, view_units(view),
-                  view.size());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).mean_backward, arguments,
+                  view_units(view), view.size());
   });
 }
 
@@ -34,8 +34,8 @@ std::tuple<Tensor, Tensor> moments(const char* name, const Frames& frames, const
     using T = decltype(element);
     const MomentsArguments<T> arguments{view, const_data_of<T>(frames.tensor()),
                                         data_of<Accumulate<T>>(mean), data_of<Accumulate<T>>(m2)};
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).moments_forward, arguments, view_units(view),
-                  view.size());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).moments_forward, arguments,
+                  view_units(view), view.size());
   });
   return {mean, m2};
 }

@@ -130,7 +130,7 @@ Tensor refine(const OptionalTensor& spatial_y, const OptionalTensor& temporal_y,
     using T = decltype(element);
     auto arguments = branches.arguments<T>();
     arguments.out = data_of<T>(out);
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).refine_forward, arguments,
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).refine_forward, arguments,
                   units_of(arguments.shape), arguments.shape.elements());
   });
   return out;
@@ -179,8 +179,8 @@ std::tuple<Tensor, Tensor> refine_backward_sums(const Tensor& grad, const Option
                                             : arguments.forward.scale + 2 * branches.channels();
       arguments.branches[branch].sums = data_of<E>(partial[branch]);
     }
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).refine_backward_sums, arguments, units_of(shape),
-                  shape.elements());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).refine_backward_sums, arguments,
+                  units_of(shape), shape.elements());
     for (int branch = 0; branch < 2; ++branch)
       if (partial[branch].numel() > sums[branch].numel())
         sum_rows<E>(partial_sets, partial[branch], sums[branch]);
@@ -226,8 +226,8 @@ std::tuple<Tensor, Tensor> refine_backward(
       of_branch.share = E{1} / static_cast<E>(group_size);
       of_branch.grad_y = data_of<T>(grads[branch]);
     }
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).refine_backward, arguments, units_of(shape),
-                  shape.elements());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).refine_backward, arguments,
+                  units_of(shape), shape.elements());
   });
   return {grads[0], grads[1]};
 }

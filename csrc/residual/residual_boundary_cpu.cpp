@@ -60,7 +60,7 @@ Tensor add_relu(const Tensor& input, const Tensor& addend, const Tensor& coeffic
     using T = decltype(element);
     auto arguments = arguments_of<T>(w, identity, coefficients, identity_coefficients);
     arguments.out = data_of<T>(out);
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).residual_forward, arguments,
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).residual_forward, arguments,
                   units_of(arguments.shape), arguments.shape.elements());
   });
   return out;
@@ -116,8 +116,8 @@ std::tuple<Tensor, Tensor> add_relu_backward_sums(const Tensor& grad, const Tens
     auto arguments = inputs.arguments<T>(coefficients, identity_coefficients);
     arguments.sums = data_of<Accumulate<T>>(partial);
     arguments.grad_identity = data_of<T>(grad_identity);
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).residual_backward_sums, arguments, units_of(shape),
-                  shape.elements());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).residual_backward_sums, arguments,
+                  units_of(shape), shape.elements());
     sum_rows<Accumulate<T>>(rows, partial, sums);
   });
   return {sums, grad_identity};
@@ -157,7 +157,7 @@ std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const std::opti
     arguments.grad_identity = identity_coefficients
                                   ? data_of<T>(grad_identity)
                                   : const_cast<T*>(const_data_of<T>(inputs.grad.tensor()));
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).residual_backward, arguments,
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).residual_backward, arguments,
                   units_of(arguments.forward.shape), arguments.forward.shape.elements());
   });
   return {grad_w, grad_identity};

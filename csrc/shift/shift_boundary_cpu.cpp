@@ -23,8 +23,8 @@ Tensor shift(const char* name, const Tensor& x, int64_t num_segments, int64_t sh
     arguments.inner = in.is_channels_last() ? 1 : in.pixels();
     arguments.fold = in.channels() / shift_div;
     arguments.direction = direction;
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).shift_forward, arguments, arguments.units(),
-                  x.numel());
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).shift_forward, arguments,
+                  arguments.units(), x.numel());
   });
   return out;
 }

@@ -68,8 +68,8 @@ std::tuple<Tensor, Tensor> shift_split(const Tensor& input, const Tensor& coeffi
                    auto arguments = arguments_of<T>(u, coefficients, split);
                    arguments.spatial = data_of<T>(spatial);
                    arguments.temporal = data_of<T>(temporal);
-                   launch_on_cpu(cpu_kernels<T>(selected_isa()).shift_split_forward, arguments,
-                                 units_of(arguments.shape), arguments.shape.elements());
+                   launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).shift_split_forward,
+                                 arguments, units_of(arguments.shape), arguments.shape.elements());
                  });
   return {spatial, temporal};
 }
@@ -122,7 +122,7 @@ Tensor shift_split_backward_sums(const Tensor& grad_spatial, const Tensor& grad_
     using T = decltype(element);
     auto arguments = backward_arguments_of<T>(gradients, u, coefficients, split);
     arguments.sums = data_of<Accumulate<T>>(partial);
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).shift_split_backward_sums, arguments,
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).shift_split_backward_sums, arguments,
                   units_of(shape), shape.elements());
     sum_rows<Accumulate<T>>(rows, partial, sums);
   });
@@ -146,7 +146,7 @@ Tensor shift_split_backward(const Tensor& grad_spatial, const Tensor& grad_tempo
     arguments.slope = const_data_of<Accumulate<T>>(grad_coefficients);
     arguments.offset = arguments.slope + u.channels();
     arguments.grad_u = data_of<T>(grad_u);
-    launch_on_cpu(cpu_kernels<T>(selected_isa()).shift_split_backward, arguments,
+    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).shift_split_backward, arguments,
                   units_of(arguments.forward.shape), arguments.forward.shape.elements());
   });
   return grad_u;

@@ -17,8 +17,9 @@ int run_tests(stc::Isa isa) {
     return kSkipped;
   }
   // Whatever is wrong with kernels that are never picked would not be noticed.
-  CHECK(isa == stc::Isa::baseline || stc::cpu_kernels<float>(isa).mean_forward !=
-                                         stc::cpu_kernels<float>(stc::Isa::baseline).mean_forward,
+  CHECK(isa == stc::Isa::baseline ||
+            stc::cpu_kernels<stc::CpuKernels<float>>(isa).mean_forward !=
+                stc::cpu_kernels<stc::CpuKernels<float>>(stc::Isa::baseline).mean_forward,
         stc::isa_name(isa));
   const stc::test::Device device{isa};
   stc::test::test_scalar(device);
@@ -27,11 +28,11 @@ int run_tests(stc::Isa isa) {
   stc::test::test_sigmoid(device);
   stc::test::test_gate(device);
   stc::test::test_second_moments(device);
-  stc::test::test_batch_norm(isa);
-  stc::test::test_batch_norm_backward(isa);
-  stc::test::test_shift_split(isa);
-  stc::test::test_refine(isa);
-  stc::test::test_residual(isa);
+  stc::test::test_batch_norm(device);
+  stc::test::test_batch_norm_backward(device);
+  stc::test::test_shift_split(device);
+  stc::test::test_refine(device);
+  stc::test::test_residual(device);
   std::cout << stc::test::tally.passed << " passed, " << stc::test::tally.failed << " failed\n";
   return stc::test::tally.failed == 0 ? 0 : 1;
 }

@@ -23,7 +23,11 @@ struct Device {
 
   template <typename T>
   CpuKernels<T> kernels() const {
-    return cpu_kernels<T>(isa);
+    return cpu_kernels<CpuKernels<T>>(isa);
+  }
+  template <typename E>
+  CpuGroupKernels<E> group_kernels() const {
+    return cpu_kernels<CpuGroupKernels<E>>(isa);
   }
 };
 

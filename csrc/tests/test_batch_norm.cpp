@@ -84,8 +84,8 @@ Output<E> gates_naively(const Buffer<E>& logits) {
 }
 
 template <typename E>
-void test_gated_moments(Isa isa, const GroupMoments<E>& in) {
-  const auto kernel = cpu_kernels<E>(isa).gated_moments;
+void test_gated_moments(const Device& device, const GroupMoments<E>& in) {
+  const auto kernel = device.group_kernels<E>().gated_moments;
   const auto arguments = [&](Buffer<E>& gate, Buffer<double>& mean, Buffer<double>& m2) {
     return in.arguments(gate, mean, m2);
   };
@@ -113,8 +113,8 @@ void test_gated_moments(Isa isa, const GroupMoments<E>& in) {
 }
 
 template <typename E>
-void test_merged_moments(Isa isa, const GroupShape& shape, int64_t group_size, double centre,
-                         Random& random) {
+void test_merged_moments(const Device& device, const GroupShape& shape, int64_t group_size,
+                         double centre, Random& random) {
   const int64_t blocks = blocks_of(shape), channels = shape.channels;
   Buffer<double> block_mean(blocks * channels), block_m2(blocks * channels);
   fill(block_mean, Values::any, random);
@@ -144,14 +144,14 @@ void test_merged_moments(Isa isa, const GroupShape& shape, int64_t group_size, d
   };
   const std::string name =
       text_of("merged_moments<", kName<E>, "> ", shape, ", group_size ", group_size);
-  test_outputs(name, cpu_kernels<E>(isa).merged_moments, column_units(channels), arguments, mean,
-               var);
+  test_outputs(name, device.group_kernels<E>().merged_moments, column_units(channels), arguments,
+               mean, var);
   CHECK(untouched_guards(block_mean, block_m2), name);
 }
 
 }  // namespace
 
-void test_batch_norm(Isa isa) {
+void test_batch_norm(const Device& device) {
   Random random(9);
   for (const GroupShape& shape : group_shapes())
     for (const int64_t group_size : {1, 7, 49})
@@ -159,8 +159,8 @@ void test_batch_norm(Isa isa) {
         const auto test = [&](auto element) {
           using E = decltype(element);
           for (const bool gated : {false, true})
-            test_gated_moments<E>(isa, {shape, group_size, gated, centre, random});
-          test_merged_moments<E>(isa, shape, group_size, centre, random);
+            test_gated_moments<E>(device, {shape, group_size, gated, centre, random});
+          test_merged_moments<E>(device, shape, group_size, centre, random);
         };
         test(float{});
         test(double{});

@@ -39,7 +39,7 @@ struct GroupGradients {
 // Per group, sum of d * (gate * y - z_mean) = gate * product + (gate * mean - z_mean) * sum, the
 // product being that of d * (y - mean).
 template <typename E>
-void test_channel_sums(Isa isa, const GroupGradients<E>& in, bool gated) {
+void test_channel_sums(const Device& device, const GroupGradients<E>& in, bool gated) {
   const GroupShape& shape = in.shape;
   std::vector<Sum> sums(static_cast<size_t>(blocks_of(shape) * 2 * shape.channels));
   for_each_group(shape, [&](int64_t block, int64_t channel, int64_t at) {
@@ -67,7 +67,7 @@ void test_channel_sums(Isa isa, const GroupGradients<E>& in, bool gated) {
   };
   test_outputs(
       text_of("channel_sums<", kName<E>, "> ", shape, gated ? "" : ", no gates", " of ", in.values),
-      cpu_kernels<E>(isa).channel_sums, group_units(shape), arguments, expected);
+      device.group_kernels<E>().channel_sums, group_units(shape), arguments, expected);
 }
 
 // Of the elements of a group, sum of (scale * d + slope * z + offset) * y for z = gate * y. The sum
@@ -88,7 +88,8 @@ Sum gate_gradient_naively(const GroupGradients<E>& in, int64_t at, int64_t chann
 }
 
 template <typename E>
-void test_gate_gradient(Isa isa, const GroupGradients<E>& in, int64_t group_size, bool with_m2) {
+void test_gate_gradient(const Device& device, const GroupGradients<E>& in, int64_t group_size,
+                        bool with_m2) {
   Output<E> grad_logits(in.shape.size());
   // What takes most: elements * (gate * mean * slope + offset) + ..., times the mean, plus what is
   // of the deviations, times gate * (1 - gate).
@@ -114,12 +115,13 @@ void test_gate_gradient(Isa isa, const GroupGradients<E>& in, int64_t group_size
   };
   test_outputs(text_of("gate_gradient<", kName<E>, "> ", in.shape, ", group_size ", group_size,
                        with_m2 ? "" : ", no m2"),
-               cpu_kernels<E>(isa).gate_gradient, group_units(in.shape), arguments, grad_logits);
+               device.group_kernels<E>().gate_gradient, group_units(in.shape), arguments,
+               grad_logits);
 }
 
 // Sums are kept in doubles: their errors are those of doubles, twice for the naive loop's.
 template <typename E>
-void test_sum_rows(Isa isa, int64_t rows, int64_t columns, Random& random) {
+void test_sum_rows(const Device& device, int64_t rows, int64_t columns, Random& random) {
   Buffer<E> terms(rows * columns);
   fill(terms, Values::any, random);
   Output<E> out(columns);
@@ -133,38 +135,38 @@ void test_sum_rows(Isa isa, int64_t rows, int64_t columns, Random& random) {
     return SumRowsArguments<E>{rows, columns, terms.data(), to.data()};
   };
   const std::string name = text_of("sum_rows<", kName<E>, "> of ", rows, " x ", columns);
-  test_outputs(name, cpu_kernels<E>(isa).sum_rows, column_units(columns), arguments, out);
+  test_outputs(name, device.group_kernels<E>().sum_rows, column_units(columns), arguments, out);
   CHECK(terms.guards_are_untouched(), name);
 }
 
 template <typename E>
-void test_gradients(Isa isa, const GroupShape& shape, Values values, Random& random) {
+void test_gradients(const Device& device, const GroupShape& shape, Values values, Random& random) {
   const GroupGradients<E> in(shape, values, random);
-  for (const bool gated : {false, true}) test_channel_sums(isa, in, gated);
+  for (const bool gated : {false, true}) test_channel_sums(device, in, gated);
   // Products of so many sixteenths are not exact.
   if (values == Values::any)
     for (const int64_t group_size : {1, 49})
-      for (const bool with_m2 : {false, true}) test_gate_gradient(isa, in, group_size, with_m2);
+      for (const bool with_m2 : {false, true}) test_gate_gradient(device, in, group_size, with_m2);
   CHECK(in.guards_are_untouched(), kName<E>, shape);
 }
 
 template <typename E>
-void test_accumulate_type(Isa isa, Random& random) {
+void test_accumulate_type(const Device& device, Random& random) {
   for (const GroupShape& shape : group_shapes()) {
-    test_gradients<E>(isa, shape, Values::sixteenths, random);
-    test_gradients<E>(isa, shape, Values::any, random);
+    test_gradients<E>(device, shape, Values::sixteenths, random);
+    test_gradients<E>(device, shape, Values::any, random);
   }
   for (const int64_t rows : {0, 1, 2, 3, 64, 300})
     for (const int64_t columns : {1, 2, 3, 7, 8, 15, 63, 64, 65, 127, 128, 129, 200})
-      test_sum_rows<E>(isa, rows, columns, random);
+      test_sum_rows<E>(device, rows, columns, random);
 }
 
 }  // namespace
 
-void test_batch_norm_backward(Isa isa) {
+void test_batch_norm_backward(const Device& device) {
   Random random(10);
-  test_accumulate_type<float>(isa, random);
-  test_accumulate_type<double>(isa, random);
+  test_accumulate_type<float>(device, random);
+  test_accumulate_type<double>(device, random);
 }
 
 }  // namespace stc::test

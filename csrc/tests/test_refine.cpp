@@ -190,7 +190,7 @@ void for_each_element_of(const RefineInputs<T>& in, const Branch<T>& branch, con
 }
 
 template <typename T>
-void test_forward(Isa isa, const std::string& name, const RefineInputs<T>& in) {
+void test_forward(const Device& device, const std::string& name, const RefineInputs<T>& in) {
   Output<T> out(in.c.shape.elements());
   for (const Branch<T>& branch : in.branches)
     for_each_element_of(in, branch, [&](const Element& e, int64_t) {
@@ -202,7 +202,7 @@ void test_forward(Isa isa, const std::string& name, const RefineInputs<T>& in) {
     a.out = to.data();
     return a;
   };
-  test_outputs("refine_forward" + name, cpu_kernels<T>(isa).refine_forward, units_of(in.c.shape),
+  test_outputs("refine_forward" + name, device.kernels<T>().refine_forward, units_of(in.c.shape),
                arguments, out);
 }
 
@@ -228,7 +228,7 @@ Output<Accumulate<T>> sums_naively(const RefineInputs<T>& in, const Branch<T>& b
 }
 
 template <typename T>
-void test_backward_sums(Isa isa, const std::string& name, const RefineInputs<T>& in) {
+void test_backward_sums(const Device& device, const std::string& name, const RefineInputs<T>& in) {
   using Sums = Buffer<Accumulate<T>>;
   const auto arguments = [&](Sums& first, Sums& second) {
     RefineBackwardArguments<T> b = in.backward();
@@ -236,7 +236,7 @@ void test_backward_sums(Isa isa, const std::string& name, const RefineInputs<T>&
     b.branches[1].sums = second.data();
     return b;
   };
-  test_outputs("refine_backward_sums" + name, cpu_kernels<T>(isa).refine_backward_sums,
+  test_outputs("refine_backward_sums" + name, device.kernels<T>().refine_backward_sums,
                units_of(in.c.shape), arguments, sums_naively(in, in.branches[0]),
                sums_naively(in, in.branches[1]));
 }
@@ -256,41 +256,41 @@ Output<T> gradient_naively(const RefineInputs<T>& in, const Branch<T>& branch) {
 }
 
 template <typename T>
-void test_backward(Isa isa, const std::string& name, const RefineInputs<T>& in) {
+void test_backward(const Device& device, const std::string& name, const RefineInputs<T>& in) {
   const auto arguments = [&](Buffer<T>& first, Buffer<T>& second) {
     RefineBackwardArguments<T> b = in.backward();
     b.branches[0].grad_y = first.data();
     b.branches[1].grad_y = second.data();
     return b;
   };
-  test_outputs("refine_backward" + name, cpu_kernels<T>(isa).refine_backward, units_of(in.c.shape),
+  test_outputs("refine_backward" + name, device.kernels<T>().refine_backward, units_of(in.c.shape),
                arguments, gradient_naively(in, in.branches[0]),
                gradient_naively(in, in.branches[1]));
 }
 
 template <typename T>
-void test_refine_case(Isa isa, const RefineCase& c, Values values, Random& random) {
+void test_refine_case(const Device& device, const RefineCase& c, Values values, Random& random) {
   RefineInputs<T> in(c, values, random);
   const std::string name = text_of('<', kName<T>, "> ", c, " of ", values);
-  test_backward_sums(isa, name, in);
-  test_backward(isa, name, in);
+  test_backward_sums(device, name, in);
+  test_backward(device, name, in);
   // NaN stays NaN.
   if (values == Values::any)
     for (Branch<T>& branch : in.branches)
       if (branch.y.size() > 0) branch.y[branch.y.size() / 2] = from_double<T>(NAN);
-  test_forward(isa, name, in);
+  test_forward(device, name, in);
   CHECK(in.guards_are_untouched(), name);
 }
 
 }  // namespace
 
-void test_refine(Isa isa) {
+void test_refine(const Device& device) {
   Random random(6);
   for_each_element_type([&](auto element) {
     using T = decltype(element);
     for (const RefineCase& c : refine_cases()) {
-      test_refine_case<T>(isa, c, Values::sixteenths, random);
-      test_refine_case<T>(isa, c, Values::any, random);
+      test_refine_case<T>(device, c, Values::sixteenths, random);
+      test_refine_case<T>(device, c, Values::any, random);
     }
   });
 }

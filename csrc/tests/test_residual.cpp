@@ -82,7 +82,7 @@ struct ResidualInputs {
 };
 
 template <typename T>
-void test_forward(Isa isa, const std::string& name, const ResidualInputs<T>& in) {
+void test_forward(const Device& device, const std::string& name, const ResidualInputs<T>& in) {
   Output<T> out(in.shape.elements());
   for_each_element(in.shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
     const int64_t at = offset_of(in.shape, frame, channel, pixel);
@@ -95,7 +95,7 @@ void test_forward(Isa isa, const std::string& name, const ResidualInputs<T>& in)
     out[at] = rounded<T>(sum, in.values, 3);
   });
   const auto arguments = [&](Buffer<T>& to) { return in.forward(to.data()); };
-  test_outputs("residual_forward" + name, cpu_kernels<T>(isa).residual_forward, units_of(in.shape),
+  test_outputs("residual_forward" + name, device.kernels<T>().residual_forward, units_of(in.shape),
                arguments, out);
 }
 
@@ -127,7 +127,7 @@ Output<Accumulate<T>> sums_naively(const ResidualInputs<T>& in) {
 }
 
 template <typename T>
-void test_backward_sums(Isa isa, const std::string& name, ResidualInputs<T>& in) {
+void test_backward_sums(const Device& device, const std::string& name, ResidualInputs<T>& in) {
   Output<T> grad_identity(in.normalized ? 0 : in.shape.elements());
   for (int64_t i = 0; i < grad_identity.size(); ++i) grad_identity[i] = Expected{in.gradient(i)};
   const auto arguments = [&](Buffer<Accumulate<T>>& sums, Buffer<T>& to_identity) {
@@ -136,7 +136,7 @@ void test_backward_sums(Isa isa, const std::string& name, ResidualInputs<T>& in)
     b.grad_identity = to_identity.data();
     return b;
   };
-  test_outputs("residual_backward_sums" + name, cpu_kernels<T>(isa).residual_backward_sums,
+  test_outputs("residual_backward_sums" + name, device.kernels<T>().residual_backward_sums,
                units_of(in.shape), arguments, sums_naively(in), grad_identity);
 }
 
@@ -152,7 +152,7 @@ Expected gradient_naively(Values values, double d, double scale, double slope, T
 }
 
 template <typename T>
-void test_backward(Isa isa, const std::string& name, ResidualInputs<T>& in) {
+void test_backward(const Device& device, const std::string& name, ResidualInputs<T>& in) {
   const int64_t size = in.shape.elements();
   Output<T> grad_w(size), grad_identity(in.normalized ? size : 0);
   for_each_element(in.shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
@@ -174,34 +174,34 @@ void test_backward(Isa isa, const std::string& name, ResidualInputs<T>& in) {
     b.grad_identity = in.normalized ? to_identity.data() : d.data();
     return b;
   };
-  test_outputs("residual_backward" + name, cpu_kernels<T>(isa).residual_backward,
+  test_outputs("residual_backward" + name, device.kernels<T>().residual_backward,
                units_of(in.shape), arguments, grad_w, grad_identity);
 }
 
 template <typename T>
-void test_residual_case(Isa isa, const FrameShape& shape, bool normalized, Values values,
-                        Random& random) {
+void test_residual_case(const Device& device, const FrameShape& shape, bool normalized,
+                        Values values, Random& random) {
   ResidualInputs<T> in(shape, normalized, values, random);
   const std::string name = text_of('<', kName<T>, "> ", in.shape,
                                    normalized ? ", identity normalized" : "", " of ", values);
-  test_backward_sums(isa, name, in);
-  test_backward(isa, name, in);
+  test_backward_sums(device, name, in);
+  test_backward(device, name, in);
   // NaN stays NaN.
   if (values == Values::any) in.identity[in.identity.size() / 2] = from_double<T>(NAN);
-  test_forward(isa, name, in);
+  test_forward(device, name, in);
   CHECK(in.guards_are_untouched(), name);
 }
 
 }  // namespace
 
-void test_residual(Isa isa) {
+void test_residual(const Device& device) {
   Random random(7);
   for_each_element_type([&](auto element) {
     using T = decltype(element);
     for (const FrameShape& shape : frame_shapes())
       for (const bool normalized : {false, true}) {
-        test_residual_case<T>(isa, shape, normalized, Values::sixteenths, random);
-        test_residual_case<T>(isa, shape, normalized, Values::any, random);
+        test_residual_case<T>(device, shape, normalized, Values::sixteenths, random);
+        test_residual_case<T>(device, shape, normalized, Values::any, random);
       }
   });
 }

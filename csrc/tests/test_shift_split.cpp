@@ -135,7 +135,7 @@ Expected normalized(const SplitInputs<T>& in, int64_t channel, int64_t at) {
 }
 
 template <typename T>
-void test_forward(Isa isa, const SplitInputs<T>& in) {
+void test_forward(const Device& device, const SplitInputs<T>& in) {
   const SplitCase& c = in.c;
   const FrameShape spatial_shape = c.spatial(), temporal_shape = c.temporal();
   Output<T> spatial(spatial_shape.elements()), temporal(temporal_shape.elements());
@@ -155,7 +155,7 @@ void test_forward(Isa isa, const SplitInputs<T>& in) {
     return a;
   };
   test_outputs(text_of("shift_split_forward<", kName<T>, "> ", c, " of ", in.values),
-               cpu_kernels<T>(isa).shift_split_forward, units_of(c.shape), arguments, spatial,
+               device.kernels<T>().shift_split_forward, units_of(c.shape), arguments, spatial,
                temporal);
 }
 
@@ -204,19 +204,20 @@ Output<Accumulate<T>> sums_naively(const SplitInputs<T>& in, const std::vector<d
 }
 
 template <typename T>
-void test_backward_sums(Isa isa, const SplitInputs<T>& in, const std::vector<double>& d) {
+void test_backward_sums(const Device& device, const SplitInputs<T>& in,
+                        const std::vector<double>& d) {
   const auto arguments = [&](Buffer<Accumulate<T>>& sums) {
     ShiftSplitBackwardArguments<T> b = in.backward();
     b.sums = sums.data();
     return b;
   };
   test_outputs(text_of("shift_split_backward_sums<", kName<T>, "> ", in.c, " of ", in.values),
-               cpu_kernels<T>(isa).shift_split_backward_sums, units_of(in.c.shape), arguments,
+               device.kernels<T>().shift_split_backward_sums, units_of(in.c.shape), arguments,
                sums_naively(in, d));
 }
 
 template <typename T>
-void test_backward(Isa isa, const SplitInputs<T>& in, const std::vector<double>& d) {
+void test_backward(const Device& device, const SplitInputs<T>& in, const std::vector<double>& d) {
   const FrameShape& shape = in.c.shape;
   Output<T> grad_u(shape.elements());
   for_each_element(shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
@@ -233,30 +234,30 @@ void test_backward(Isa isa, const SplitInputs<T>& in, const std::vector<double>&
     return b;
   };
   test_outputs(text_of("shift_split_backward<", kName<T>, "> ", in.c, " of ", in.values),
-               cpu_kernels<T>(isa).shift_split_backward, units_of(shape), arguments, grad_u);
+               device.kernels<T>().shift_split_backward, units_of(shape), arguments, grad_u);
 }
 
 template <typename T>
-void test_split_case(Isa isa, const SplitCase& c, Values values, Random& random) {
+void test_split_case(const Device& device, const SplitCase& c, Values values, Random& random) {
   SplitInputs<T> in(c, values, random);
   const std::vector<double> d = gradients_that_pass(in);
-  test_backward_sums(isa, in, d);
-  test_backward(isa, in, d);
+  test_backward_sums(device, in, d);
+  test_backward(device, in, d);
   // NaN stays NaN.
   if (values == Values::any) in.u[in.u.size() / 2] = from_double<T>(NAN);
-  test_forward(isa, in);
+  test_forward(device, in);
   CHECK(in.guards_are_untouched(), kName<T>, c);
 }
 
 }  // namespace
 
-void test_shift_split(Isa isa) {
+void test_shift_split(const Device& device) {
   Random random(5);
   for_each_element_type([&](auto element) {
     using T = decltype(element);
     for (const SplitCase& c : split_cases()) {
-      test_split_case<T>(isa, c, Values::sixteenths, random);
-      test_split_case<T>(isa, c, Values::any, random);
+      test_split_case<T>(device, c, Values::sixteenths, random);
+      test_split_case<T>(device, c, Values::any, random);
     }
   });
 }

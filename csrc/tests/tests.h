@@ -1,6 +1,5 @@
 #pragma once
 
-#include "common/isa.h"
 #include "tests/device.h"
 
 namespace stc::test {
@@ -12,11 +11,11 @@ void test_moments(const Device& device);
 void test_sigmoid(const Device& device);
 void test_gate(const Device& device);
 void test_second_moments(const Device& device);
-void test_batch_norm(Isa isa);
-void test_batch_norm_backward(Isa isa);
-void test_shift_split(Isa isa);
-void test_refine(Isa isa);
-void test_residual(Isa isa);
+void test_batch_norm(const Device& device);
+void test_batch_norm_backward(const Device& device);
+void test_shift_split(const Device& device);
+void test_refine(const Device& device);
+void test_residual(const Device& device);
 
 // Only of a CUDA device.
 void test_traffic(const Device& device);
