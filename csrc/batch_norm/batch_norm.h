@@ -82,6 +82,36 @@ struct SumRowsArguments {
   E* out;
 };
 
+// weight * (z - mean) * rstd + bias as scale * z + shift, for rstd = 1 / sqrt(var + eps), computed
+// in double. Where weight is null it is 1, where bias is null it is 0.
+template <typename E>
+struct CoefficientsArguments {
+  int64_t channels;
+  double eps;
+  const E* mean;
+  const E* var;
+  const E* weight;
+  const E* bias;
+  E* scale;
+  E* shift;
+  E* mean_out;
+  E* rstd;
+};
+
+// Slope and offset of the gradient scale * d + slope * z + offset of z, computed in double from the
+// means over all elements of d and of d * (z - mean).
+template <typename E>
+struct GradCoefficientsArguments {
+  int64_t channels;
+  const E* sums;
+  const E* products;
+  const E* scale;
+  const E* mean;
+  const E* rstd;
+  E* slope;
+  E* offset;
+};
+
 // Groups are taken in blocks: of rows of channels, or all of one outer index.
 constexpr int64_t kGroupsPerBlock = 64;
 constexpr int64_t kColumnsPerUnit = 64;

@@ -1,6 +1,5 @@
 #include <torch/csrc/stable/library.h>
 
-#include <cmath>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -58,13 +57,6 @@ std::tuple<Tensor, Tensor> gated_channel_moments(const Tensor& mean, const Tenso
   return {gate, moments};
 }
 
-double value_or(const std::optional<Tensor>& values, int64_t channel, double otherwise) {
-  if (!values) return otherwise;
-  return values->scalar_type() == ScalarType::Double
-             ? const_data_of<double>(*values)[channel]
-             : static_cast<double>(const_data_of<float>(*values)[channel]);
-}
-
 // body(E), for what is kept in float or double.
 template <typename Body>
 void dispatch_accumulate_dtype(const char* name, ScalarType dtype, const Body& body) {
@@ -90,15 +82,18 @@ Tensor batch_norm_coefficients(const Tensor& moments, const std::optional<Tensor
     using E = decltype(element);
     const E* mean = const_data_of<E>(from);
     E* out = data_of<E>(coefficients);
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      const double rstd = 1 / std::sqrt(static_cast<double>(mean[channels + channel]) + eps);
-      const double scale = rstd * value_or(scales, channel, 1);
-      out[channel] = static_cast<E>(scale);
-      out[channels + channel] =
-          static_cast<E>(value_or(shifts, channel, 0) - static_cast<double>(mean[channel]) * scale);
-      out[2 * channels + channel] = mean[channel];
-      out[3 * channels + channel] = static_cast<E>(rstd);
-    }
+    const CoefficientsArguments<E> arguments{channels,
+                                             eps,
+                                             mean,
+                                             mean + channels,
+                                             scales ? const_data_of<E>(*scales) : nullptr,
+                                             shifts ? const_data_of<E>(*shifts) : nullptr,
+                                             out,
+                                             out + channels,
+                                             out + 2 * channels,
+                                             out + 3 * channels};
+    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).coefficients, arguments,
+                  column_units(channels), 4 * channels);
   });
   return coefficients;
 }
@@ -118,13 +113,16 @@ Tensor batch_norm_grad_coefficients(const Tensor& mean_sums, const Tensor& coeff
     const E* forward = const_data_of<E>(from);
     const E* sum = const_data_of<E>(sums);
     E* out = data_of<E>(gradient);
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      const double scale = forward[channel], mean = forward[2 * channels + channel],
-                   rstd = forward[3 * channels + channel];
-      const double product = rstd * rstd * static_cast<double>(sum[channels + channel]);
-      out[channel] = static_cast<E>(-scale * product);
-      out[channels + channel] = static_cast<E>(scale * (mean * product - sum[channel]));
-    }
+    const GradCoefficientsArguments<E> arguments{channels,
+                                                 sum,
+                                                 sum + channels,
+                                                 forward,
+                                                 forward + 2 * channels,
+                                                 forward + 3 * channels,
+                                                 out,
+                                                 out + channels};
+    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).grad_coefficients, arguments,
+                  column_units(channels), 2 * channels);
   });
   return gradient;
 }

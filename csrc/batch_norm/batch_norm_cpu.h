@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+
 #include "batch_norm/batch_norm.h"
 #include "common/affine_lines.h"
 #include "common/sigmoid.h"
@@ -116,6 +118,13 @@ inline double weight_of_block(const GroupShape& shape, int64_t block) {
   return static_cast<double>(left) / kGroupsPerBlock;
 }
 
+// body(column) for all columns of the units [begin, end).
+template <typename Body>
+inline void for_each_column(int64_t begin, int64_t end, int64_t columns, const Body& body) {
+  const int64_t last = end * kColumnsPerUnit < columns ? end * kColumnsPerUnit : columns;
+  for (int64_t column = begin * kColumnsPerUnit; column < last; ++column) body(column);
+}
+
 template <typename E>
 void merged_moments_forward(const MergedMomentsArguments<E>& a, int64_t begin, int64_t end) {
   const int64_t channels = a.shape.channels, blocks = blocks_of(a.shape);
@@ -123,9 +132,7 @@ void merged_moments_forward(const MergedMomentsArguments<E>& a, int64_t begin, i
       static_cast<double>(a.group_size * (a.shape.inner > 1 ? a.shape.inner : kGroupsPerBlock));
   double weights = 0;
   for (int64_t block = 0; block < blocks; ++block) weights += weight_of_block(a.shape, block);
-  const int64_t first = begin * kColumnsPerUnit;
-  const int64_t last = end * kColumnsPerUnit < channels ? end * kColumnsPerUnit : channels;
-  for (int64_t channel = first; channel < last; ++channel) {
+  for_each_column(begin, end, channels, [&](int64_t channel) {
     double mean = 0, squares = 0;
     for (int64_t block = 0; block < blocks; ++block)
       mean += weight_of_block(a.shape, block) * a.block_mean[block * channels + channel];
@@ -138,7 +145,7 @@ void merged_moments_forward(const MergedMomentsArguments<E>& a, int64_t begin, i
     }
     a.mean[channel] = static_cast<E>(mean);
     a.var[channel] = static_cast<E>(squares / (per_block * weights));
-  }
+  });
 }
 
 // Sums of one group, as those of z.
@@ -237,6 +244,31 @@ void sum_rows_forward(const SumRowsArguments<E>& a, int64_t begin, int64_t end) 
       return load_doubles<lanes()>(a.terms + at);
     });
     store<lanes()>(a.out + first + i, __builtin_convertvector(sum, Vector<E, lanes()>));
+  });
+}
+
+template <typename E>
+void coefficients_forward(const CoefficientsArguments<E>& a, int64_t begin, int64_t end) {
+  for_each_column(begin, end, a.channels, [&](int64_t channel) {
+    const double mean = a.mean[channel];
+    const double weight = a.weight == nullptr ? 1 : static_cast<double>(a.weight[channel]);
+    const double bias = a.bias == nullptr ? 0 : static_cast<double>(a.bias[channel]);
+    const double rstd = 1 / std::sqrt(static_cast<double>(a.var[channel]) + a.eps);
+    const double scale = rstd * weight;
+    a.scale[channel] = static_cast<E>(scale);
+    a.shift[channel] = static_cast<E>(bias - mean * scale);
+    a.mean_out[channel] = a.mean[channel];
+    a.rstd[channel] = static_cast<E>(rstd);
+  });
+}
+
+template <typename E>
+void grad_coefficients_forward(const GradCoefficientsArguments<E>& a, int64_t begin, int64_t end) {
+  for_each_column(begin, end, a.channels, [&](int64_t channel) {
+    const double scale = a.scale[channel], mean = a.mean[channel], rstd = a.rstd[channel];
+    const double product = rstd * rstd * static_cast<double>(a.products[channel]);
+    a.slope[channel] = static_cast<E>(-scale * product);
+    a.offset[channel] = static_cast<E>(scale * (mean * product - a.sums[channel]));
   });
 }
 

@@ -26,8 +26,9 @@ constexpr CpuKernels<T> kKernels = {
 
 template <typename E>
 constexpr CpuGroupKernels<E> kGroupKernels = {
-    gated_moments_forward<E>, merged_moments_forward<E>, channel_sums_forward<E>,
-    gate_gradient_forward<E>, sum_rows_forward<E>,
+    gated_moments_forward<E>,     merged_moments_forward<E>, channel_sums_forward<E>,
+    gate_gradient_forward<E>,     sum_rows_forward<E>,       coefficients_forward<E>,
+    grad_coefficients_forward<E>,
 };
 
 }  // namespace

@@ -40,6 +40,8 @@ struct GroupKernels {
   Kernel<ChannelSumsArguments<E>> channel_sums;
   Kernel<GateGradientArguments<E>> gate_gradient;
   Kernel<SumRowsArguments<E>> sum_rows;
+  Kernel<CoefficientsArguments<E>> coefficients;
+  Kernel<GradCoefficientsArguments<E>> grad_coefficients;
 };
 
 }  // namespace stc

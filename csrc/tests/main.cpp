@@ -30,6 +30,7 @@ int run_tests(stc::Isa isa) {
   stc::test::test_second_moments(device);
   stc::test::test_batch_norm(device);
   stc::test::test_batch_norm_backward(device);
+  stc::test::test_coefficients(device);
   stc::test::test_shift_split(device);
   stc::test::test_refine(device);
   stc::test::test_residual(device);

@@ -13,6 +13,7 @@ void test_gate(const Device& device);
 void test_second_moments(const Device& device);
 void test_batch_norm(const Device& device);
 void test_batch_norm_backward(const Device& device);
+void test_coefficients(const Device& device);
 void test_shift_split(const Device& device);
 void test_refine(const Device& device);
 void test_residual(const Device& device);

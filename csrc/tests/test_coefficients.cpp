@@ -1,0 +1,106 @@
+#include "tests/check.h"
+#include "tests/groups.h"
+#include "tests/outputs.h"
+#include "tests/tests.h"
+
+namespace stc::test {
+namespace {
+
+// A result of a few operations in double on terms of that magnitude.
+template <typename E>
+Expected from_doubles(double value, double magnitude) {
+  constexpr int kOperations = 8;
+  return rounded_once_more<E>(value, kOperations * kUnitRoundoff<double> * magnitude);
+}
+
+template <typename E>
+std::vector<E> random_channels(int64_t channels, double centre, Random& random) {
+  std::vector<E> values;
+  for (int64_t i = 0; i < channels; ++i)
+    values.push_back(static_cast<E>(centre + uniform(random, 2)));
+  return values;
+}
+
+template <typename E>
+void test_forward(const Device& device, int64_t channels, bool with_weight, bool with_bias,
+                  double centre, Random& random) {
+  constexpr double kEps = 1e-5;
+  const Buffer<E> mean(random_channels<E>(channels, centre, random));
+  Buffer<E> var(random_channels<E>(channels, 2, random));
+  var[0] = 0;
+  const Buffer<E> weight(random_channels<E>(with_weight ? channels : 0, 0, random));
+  const Buffer<E> bias(random_channels<E>(with_bias ? channels : 0, 0, random));
+  Output<E> scale(channels), shift(channels), mean_out(channels), rstd(channels);
+  for (int64_t i = 0; i < channels; ++i) {
+    const double one_over = 1 / std::sqrt(double{var[i]} + kEps);
+    const double factor = one_over * (with_weight ? double{weight[i]} : 1);
+    const double addend = with_bias ? double{bias[i]} : 0, product = factor * double{mean[i]};
+    scale[i] = from_doubles<E>(factor, std::fabs(factor));
+    shift[i] = from_doubles<E>(addend - product, std::fabs(addend) + std::fabs(product));
+    mean_out[i] = {mean[i]};
+    rstd[i] = from_doubles<E>(one_over, one_over);
+  }
+  const auto arguments = [&](Buffer<E>& to_scale, Buffer<E>& to_shift, Buffer<E>& to_mean,
+                             Buffer<E>& to_rstd) {
+    return CoefficientsArguments<E>{channels,
+                                    kEps,
+                                    mean.data(),
+                                    var.data(),
+                                    with_weight ? weight.data() : nullptr,
+                                    with_bias ? bias.data() : nullptr,
+                                    to_scale.data(),
+                                    to_shift.data(),
+                                    to_mean.data(),
+                                    to_rstd.data()};
+  };
+  const std::string name = text_of("coefficients<", kName<E>, "> ", channels,
+                                   with_weight ? "" : ", no weight", with_bias ? "" : ", no bias");
+  test_outputs(name, device.group_kernels<E>().coefficients, column_units(channels), arguments,
+               scale, shift, mean_out, rstd);
+  CHECK(untouched_guards(mean, var, weight, bias), name);
+}
+
+template <typename E>
+void test_gradient(const Device& device, int64_t channels, double centre, Random& random) {
+  const Buffer<E> sums(random_channels<E>(channels, 0, random));
+  const Buffer<E> products(random_channels<E>(channels, 0, random));
+  const Buffer<E> scale(random_channels<E>(channels, 0, random));
+  const Buffer<E> mean(random_channels<E>(channels, centre, random));
+  const Buffer<E> rstd(random_channels<E>(channels, 3, random));
+  Output<E> slope(channels), offset(channels);
+  for (int64_t i = 0; i < channels; ++i) {
+    const double of_z = double{scale[i]} * rstd[i] * rstd[i] * products[i];
+    const double of_mean = of_z * mean[i], of_sum = double{scale[i]} * sums[i];
+    slope[i] = from_doubles<E>(-of_z, std::fabs(of_z));
+    offset[i] = from_doubles<E>(of_mean - of_sum, std::fabs(of_mean) + std::fabs(of_sum));
+  }
+  const auto arguments = [&](Buffer<E>& to_slope, Buffer<E>& to_offset) {
+    return GradCoefficientsArguments<E>{channels,        sums.data(),     products.data(),
+                                        scale.data(),    mean.data(),     rstd.data(),
+                                        to_slope.data(), to_offset.data()};
+  };
+  const std::string name = text_of("grad_coefficients<", kName<E>, "> ", channels);
+  test_outputs(name, device.group_kernels<E>().grad_coefficients, column_units(channels), arguments,
+               slope, offset);
+  CHECK(untouched_guards(sums, products, scale, mean, rstd), name);
+}
+
+}  // namespace
+
+void test_coefficients(const Device& device) {
+  Random random(12);
+  for (const int64_t channels : {1, 2, 3, 7, 8, 31, 33, 63, 64, 65, 127, 129, 200, 1027})
+    for (const double centre : {0.0, 1000.0}) {
+      const auto test = [&](auto element) {
+        using E = decltype(element);
+        for (const bool with_weight : {false, true})
+          for (const bool with_bias : {false, true})
+            test_forward<E>(device, channels, with_weight, with_bias, centre, random);
+        test_gradient<E>(device, channels, centre, random);
+      };
+      test(float{});
+      test(double{});
+    }
+}
+
+}  // namespace stc::test
