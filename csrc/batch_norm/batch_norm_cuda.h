@@ -148,7 +148,7 @@ struct ChannelSumsJob {
   }
   template <int N, typename Group>
   STC_DEVICE Values<T, N, 1> small(const Group& group) const {
-    return {{load_anywhere<N>(a.z_mean + channel_of(group, a.shape.channels))}};
+    return {{load_cached<N>(a.z_mean + channel_of(group, a.shape.channels))}};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group&, I, I at) const {
@@ -203,8 +203,8 @@ struct GateGradientJob {
   template <int N, typename Group>
   STC_DEVICE Values<T, N, kSmall> small(const Group& group) const {
     const auto channel = channel_of(group, a.shape.channels);
-    return {{load_anywhere<N>(a.scale + channel), load_anywhere<N>(a.slope + channel),
-             load_anywhere<N>(a.offset + channel)}};
+    return {{load_cached<N>(a.scale + channel), load_cached<N>(a.slope + channel),
+             load_cached<N>(a.offset + channel)}};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group&, I, I at) const {

@@ -50,7 +50,7 @@ struct ColumnPlan {
   // in blocks of `most_rows`.
   ColumnPlan(const View& view, int width, int rows_at_once, int64_t most_rows)
       : rows_per_split(bounded(most_rows, 1, view.reduced > 0 ? view.reduced : 1)) {
-    constexpr int kFewestLanes = 8;  // of 16 bytes: a line of the cache
+    constexpr int kFewestLanes = 4;  // of 16 bytes: two sectors of memory
     const int64_t vectors = ceil_div(view.inner, width);
     lanes = power_of_two_below(bounded(2 * vectors - 1, 1, kWarp));
     while (lanes > kFewestLanes && view.outer * ceil_div(vectors, lanes) < kBlocksWanted)
@@ -205,27 +205,21 @@ struct FromScratch {
   }
 };
 
-// What the first pass leaves for the second.
-template <typename Job>
-View parts_of(const View& view, const ColumnPlan& plan) {
-  if (Job::kSumsOuter) return {1, view.outer * plan.splits, view.inner};
-  return {view.outer, plan.splits, view.inner};
-}
-
 // Bytes of scratch that reduce_columns wants: none where one pass will do.
 template <typename Job>
 int64_t columns_scratch_bytes(const Job& job, const View& view) {
-  const View parts = parts_of<Job>(view, filling_plan_of(job, view));
+  const int64_t splits = filling_plan_of(job, view).splits;
   const int64_t arrays = Job::template Result<1>::kArrays;
-  return parts.reduced == 1 ? 0 : arrays * parts.size() * int64_t{sizeof(typename Job::E)};
+  return splits == 1 ? 0
+                     : arrays * view.outer * splits * view.inner * int64_t{sizeof(typename Job::E)};
 }
 
 template <typename Job>
 cudaError_t reduce_columns(const Job& job, const View& view, void* scratch, cudaStream_t stream) {
   using E = typename Job::E;
   const ColumnPlan plan = filling_plan_of(job, view);
-  const View parts = parts_of<Job>(view, plan);
-  if (parts.reduced == 1) return run_columns(job, view, plan, stream);
+  const View parts{view.outer, plan.splits, view.inner};
+  if (plan.splits == 1) return run_columns(job, view, plan, stream);
   auto* sums = static_cast<E*>(scratch);
   const cudaError_t error = run_columns(
       ToScratch<Job>{job, sums, parts.size(), plan.splits, parts.inner}, view, plan, stream);

@@ -79,6 +79,15 @@ STC_DEVICE Vec<T, N> load(const T* from) {
   return *reinterpret_cast<const Vec<T, N>*>(from);
 }
 
+// Of values so few that all blocks find them in a cache: they do not count.
+template <int N, typename T>
+STC_DEVICE Vec<T, N> load_cached(const T* from) {
+  Vec<T, N> elements;
+#pragma unroll
+  for (int i = 0; i < N; ++i) elements[i] = from[i];
+  return elements;
+}
+
 template <int N, typename T>
 STC_DEVICE void store(T* to, const Vec<T, N>& values) {
   count_written(sizeof(Vec<T, N>));

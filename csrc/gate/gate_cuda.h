@@ -67,7 +67,6 @@ struct GateBackwardJob {
   using Sums = cuda::Sums<E, N>;
   template <int N>
   using Result = Sums<N>;
-  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = true;
   static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 1;

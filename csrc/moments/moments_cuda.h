@@ -15,7 +15,6 @@ struct MeanJob {
   using Sums = cuda::Sums<E, N>;
   template <int N>
   using Result = Sums<N>;
-  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = true;
   static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 0;
@@ -50,7 +49,6 @@ struct MomentsJob {
   using Sums = PivotSums<E, N>;
   template <int N>
   using Result = Moments<E, N>;
-  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = true;
   static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 0;

@@ -42,10 +42,10 @@ struct BranchPlace {
   template <int N, typename Group>
   STC_DEVICE Vec<E, N> of_channels(const E* values, Group group) const {
     const E* first = values + branch.first_channel;
-    if (!kPerPixel || shape.channels_last) return load_anywhere<N>(first + channel(group));
+    if (!kPerPixel || shape.channels_last) return load_cached<N>(first + channel(group));
     Vec<E, N> loaded;
 #pragma unroll
-    for (int i = 0; i < N; ++i, ++group.column) loaded[i] = load<1>(first + channel(group))[0];
+    for (int i = 0; i < N; ++i, ++group.column) loaded[i] = first[channel(group)];
     return loaded;
   }
 
@@ -138,7 +138,6 @@ struct RefineSumsJob {
   using Sums = cuda::Sums<E, N, 2>;
   template <int N>
   using Result = Sums<N>;
-  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = !kPerPixel;
   static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 3;

@@ -29,10 +29,10 @@ struct ResidualJob {
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const auto channel = channel_of(group, a.shape.channels);
     Values<E, N, kSmall> values{
-        {load_anywhere<N>(a.scale + channel), load_anywhere<N>(a.shift + channel)}};
+        {load_cached<N>(a.scale + channel), load_cached<N>(a.shift + channel)}};
     if constexpr (kNormalized) {
-      values[1] = values[1] + load_anywhere<N>(a.identity_shift + channel);
-      values[2] = load_anywhere<N>(a.identity_scale + channel);
+      values[1] = values[1] + load_cached<N>(a.identity_shift + channel);
+      values[2] = load_cached<N>(a.identity_scale + channel);
     }
     return values;
   }
@@ -73,7 +73,6 @@ struct ResidualSumsJob {
   using Sums = cuda::Sums<E, N, kKinds>;
   template <int N>
   using Result = Sums<N>;
-  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = true;
   static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = kKinds - 1;
@@ -89,8 +88,8 @@ struct ResidualSumsJob {
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const auto channel = channel_of(group, b.forward.shape.channels);
-    Values<E, N, kSmall> values{{load_anywhere<N>(b.mean + channel)}};
-    if constexpr (kNormalized) values[1] = load_anywhere<N>(b.identity_mean + channel);
+    Values<E, N, kSmall> values{{load_cached<N>(b.mean + channel)}};
+    if constexpr (kNormalized) values[1] = load_cached<N>(b.identity_mean + channel);
     return values;
   }
   template <int N, typename Group, typename I>
@@ -146,8 +145,8 @@ struct ResidualBackwardJob<T, false> {
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const auto channel = channel_of(group, b.forward.shape.channels);
-    return {{load_anywhere<N>(b.forward.scale + channel), load_anywhere<N>(b.slope + channel),
-             load_anywhere<N>(b.offset + channel)}};
+    return {{load_cached<N>(b.forward.scale + channel), load_cached<N>(b.slope + channel),
+             load_cached<N>(b.offset + channel)}};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group&, I, I at) const {
@@ -189,7 +188,7 @@ struct ResidualBackwardJob<T, true> {
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const auto channel = channel_of(group, b.forward.shape.channels);
-    const auto of_channel = [&](const E* values) { return load_anywhere<N>(values + channel); };
+    const auto of_channel = [&](const E* values) { return load_cached<N>(values + channel); };
     return {{of_channel(b.forward.scale), of_channel(b.slope), of_channel(b.offset),
              of_channel(b.forward.identity_scale), of_channel(b.identity_slope),
              of_channel(b.identity_offset)}};

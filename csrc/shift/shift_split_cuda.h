@@ -5,9 +5,18 @@
 
 namespace stc::cuda {
 
+// An element of u, or the first one of a vector.
+template <typename I>
+struct SplitSpot {
+  I frame;
+  I pixel;
+  I channel;
+};
+
 // Where the elements of u are in the results. Each element of `spatial` belongs to one of u: where
 // the shift finds no frame, to the one that it takes out of the clip, and is zero.
-template <typename T>
+// kAllFrames: rows are the pixels of all frames, else of one.
+template <typename T, bool kAllFrames>
 struct SplitPlaces {
   ShiftSplitArguments<T> a;
 
@@ -24,7 +33,7 @@ struct SplitPlaces {
   };
 
   View view() const {
-    if (!a.shape.channels_last) return channel_view(a.shape);
+    if (kAllFrames || !a.shape.channels_last) return channel_view(a.shape);
     return {a.shape.frames(), a.shape.pixels(), a.shape.channels};
   }
 
@@ -35,20 +44,28 @@ struct SplitPlaces {
            (a.shape.channels - a.spatial_channels) % kLanes<T> == 0;
   }
 
-  template <typename Group>
-  STC_DEVICE bool is_spatial(const Group& group) const {
-    return channel_of(group, a.shape.channels) < a.spatial_channels;
+  template <typename Group, typename I>
+  STC_DEVICE SplitSpot<I> spot(const Group& group, I row) const {
+    const auto pixels = static_cast<I>(a.shape.height * a.shape.width);
+    const auto channels = static_cast<I>(a.shape.channels);
+    if constexpr (!Group::kIsColumn) return {group.at / channels, row, group.at % channels};
+    if constexpr (kAllFrames) return {row / pixels, row % pixels, group.column};
+    return {group.outer, row, group.column};
   }
 
-  template <typename Group>
-  STC_DEVICE auto moves(const Group& group) const {
-    using I = decltype(group.at);
+  template <typename I>
+  STC_DEVICE bool is_spatial(const SplitSpot<I>& spot) const {
+    return spot.channel < a.spatial_channels;
+  }
+
+  template <typename I>
+  STC_DEVICE Moves<I> moves(const SplitSpot<I>& spot) const {
     const auto segments = static_cast<I>(a.num_segments);
-    const I time = frame(group) % segments;
+    const I time = spot.frame % segments;
     const I one = static_cast<I>(a.shape.height * a.shape.width * a.spatial_channels);
     const bool is_first = time == 0, is_last = time == segments - 1;
-    return Moves<I>{is_first ? (segments - 1) * one : -one, is_last ? (1 - segments) * one : one,
-                    is_first, is_last};
+    return {is_first ? (segments - 1) * one : -one, is_last ? (1 - segments) * one : one, is_first,
+            is_last};
   }
 
   // Of channels [0, fold), [fold, 2 * fold) or the others.
@@ -59,40 +76,38 @@ struct SplitPlaces {
   }
 
   // In `spatial`, without the moves.
-  template <typename Group, typename I>
-  STC_DEVICE I spatial_offset(const Group& group, I row) const {
-    return offset(group, channel_of(group, a.shape.channels), row, a.spatial_channels,
-                  a.shape.height * a.shape.width);
+  template <typename I>
+  STC_DEVICE I spatial_offset(const SplitSpot<I>& spot) const {
+    return offset(spot, a.spatial_channels, a.shape.height * a.shape.width);
   }
 
   // In `temporal`, or below zero for pixels that it leaves out.
-  template <typename Group, typename I>
-  STC_DEVICE I temporal_offset(const Group& group, I row) const {
+  template <typename I>
+  STC_DEVICE I temporal_offset(SplitSpot<I> spot) const {
     const auto stride = static_cast<I>(a.stride), width = static_cast<I>(a.shape.width);
-    const auto channel = static_cast<I>(channel_of(group, a.shape.channels) - a.spatial_channels);
     const int64_t channels = a.shape.channels - a.spatial_channels;
-    if (stride == 1) return offset(group, channel, row, channels, a.shape.height * a.shape.width);
-    const I y = row / width, x = row % width;
+    spot.channel -= static_cast<I>(a.spatial_channels);
+    if (stride == 1) return offset(spot, channels, a.shape.height * a.shape.width);
+    const I y = spot.pixel / width, x = spot.pixel % width;
     if (y % stride != 0 || x % stride != 0) return -1;
     const I columns = (width + stride - 1) / stride;
     const I rows = (static_cast<I>(a.shape.height) + stride - 1) / stride;
-    return offset(group, channel, y / stride * columns + x / stride, channels,
-                  int64_t{rows} * columns);
+    spot.pixel = y / stride * columns + x / stride;
+    return offset(spot, channels, int64_t{rows} * columns);
+  }
+
+  // Whether anything becomes of it.
+  template <typename I>
+  STC_DEVICE bool counts(const SplitSpot<I>& spot) const {
+    return is_spatial(spot) || temporal_offset(spot) >= 0;
   }
 
  private:
-  template <typename Group>
-  STC_DEVICE auto frame(const Group& group) const {
-    if constexpr (Group::kIsColumn) return group.outer;
-    return group.at / static_cast<decltype(group.at)>(a.shape.channels);
-  }
-
-  template <typename Group, typename I>
-  STC_DEVICE I offset(const Group& group, I channel, I pixel, int64_t channels,
-                      int64_t pixels) const {
+  template <typename I>
+  STC_DEVICE I offset(const SplitSpot<I>& spot, int64_t channels, int64_t pixels) const {
     const auto all = static_cast<I>(channels), plane = static_cast<I>(pixels);
-    if constexpr (Group::kIsColumn) return (frame(group) * plane + pixel) * all + channel;
-    return (frame(group) * all + channel) * plane + pixel;
+    return a.shape.channels_last ? (spot.frame * plane + spot.pixel) * all + spot.channel
+                                 : (spot.frame * all + spot.channel) * plane + spot.pixel;
   }
 };
 
@@ -108,7 +123,7 @@ struct SplitJob {
   static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 2;
 
-  SplitPlaces<T> places;
+  SplitPlaces<T, false> places;
 
   explicit SplitJob(const ShiftSplitArguments<T>& a) : places{a} {}
 
@@ -121,20 +136,20 @@ struct SplitJob {
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const auto channel = channel_of(group, places.a.shape.channels);
-    return {
-        {load_anywhere<N>(places.a.scale + channel), load_anywhere<N>(places.a.shift + channel)}};
+    return {{load_cached<N>(places.a.scale + channel), load_cached<N>(places.a.shift + channel)}};
   }
   template <int N, typename Group, typename I>
-  STC_DEVICE Vec<T, N> load(const Group&, I, I at) const {
-    return cuda::load<N>(places.a.u + at);
+  STC_DEVICE Vec<T, N> load(const Group& group, I row, I at) const {
+    return places.counts(places.spot(group, row)) ? cuda::load<N>(places.a.u + at) : Vec<T, N>{};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE NoSums visit(const Vec<T, N>& u, const Values<E, N, kSmall>& values,
                           const Group& group, I row, I) const {
     const Vec<T, N> v = narrowed<T>(relu(values[0] * widened(u) + values[1]));
-    if (places.is_spatial(group)) {
-      store_spatial(group, row, v);
-    } else if (const I offset = places.temporal_offset(group, row); offset >= 0) {
+    const SplitSpot<I> spot = places.spot(group, row);
+    if (places.is_spatial(spot)) {
+      store_spatial(group, spot, v);
+    } else if (const I offset = places.temporal_offset(spot); offset >= 0) {
       store_in(group, places.a.temporal + offset, v);
     }
     return {};
@@ -142,16 +157,16 @@ struct SplitJob {
 
  private:
   template <typename Group, typename I, int N>
-  STC_DEVICE void store_spatial(const Group& group, I row, const Vec<T, N>& v) const {
-    const auto moves = places.moves(group);
-    const I channel = channel_of(group, places.a.shape.channels);
-    T* to = places.a.spatial + places.spatial_offset(group, row);
-    const int part = places.part(channel);
-    if (!Group::kIsColumn || part == places.part(channel + N - 1))
+  STC_DEVICE void store_spatial(const Group& group, const SplitSpot<I>& spot,
+                                const Vec<T, N>& v) const {
+    const auto moves = places.moves(spot);
+    T* to = places.a.spatial + places.spatial_offset(spot);
+    const int part = places.part(spot.channel);
+    if (!Group::kIsColumn || part == places.part(spot.channel + N - 1))
       return store_in(group, to + moves.distance(part), moves.leaves(part) ? Vec<T, N>{} : v);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const int own = places.part(channel + i);
+      const int own = places.part(spot.channel + i);
       store(to + (moves.distance(own) + i), Vec<T, 1>{{moves.leaves(own) ? T{} : v[i]}});
     }
   }
@@ -164,10 +179,10 @@ struct SplitLoaded {
   Vec<T, N> grad;
 };
 
-template <typename T>
+template <typename T, bool kAllFrames>
 struct SplitGradients {
   ShiftSplitBackwardArguments<T> b;
-  SplitPlaces<T> places;
+  SplitPlaces<T, kAllFrames> places;
 
   explicit SplitGradients(const ShiftSplitBackwardArguments<T>& arguments)
       : b(arguments), places{b.forward} {}
@@ -179,26 +194,26 @@ struct SplitGradients {
   // Zero where nothing became of it.
   template <int N, typename Group, typename I>
   STC_DEVICE Vec<T, N> load(const Group& group, I row) const {
-    if (places.is_spatial(group)) return load_spatial<N>(group, row);
-    const I offset = places.temporal_offset(group, row);
+    const SplitSpot<I> spot = places.spot(group, row);
+    if (places.is_spatial(spot)) return load_spatial<N>(group, spot);
+    const I offset = places.temporal_offset(spot);
     return offset < 0 ? Vec<T, N>{} : load_in<N>(group, b.grad_temporal + offset);
   }
 
  private:
   template <int N, typename Group, typename I>
-  STC_DEVICE Vec<T, N> load_spatial(const Group& group, I row) const {
-    const auto moves = places.moves(group);
-    const I channel = channel_of(group, places.a.shape.channels);
-    const T* from = b.grad_spatial + places.spatial_offset(group, row);
-    const int part = places.part(channel);
+  STC_DEVICE Vec<T, N> load_spatial(const Group& group, const SplitSpot<I>& spot) const {
+    const auto moves = places.moves(spot);
+    const T* from = b.grad_spatial + places.spatial_offset(spot);
+    const int part = places.part(spot.channel);
     Vec<T, N> grad{};
-    if (!Group::kIsColumn || part == places.part(channel + N - 1)) {
+    if (!Group::kIsColumn || part == places.part(spot.channel + N - 1)) {
       if (!moves.leaves(part)) grad = load_in<N>(group, from + moves.distance(part));
       return grad;
     }
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const int own = places.part(channel + i);
+      const int own = places.part(spot.channel + i);
       if (!moves.leaves(own)) grad[i] = cuda::load<1>(from + (moves.distance(own) + i))[0];
     }
     return grad;
@@ -215,12 +230,11 @@ struct SplitSumsJob {
   using Sums = cuda::Sums<E, N, 2>;
   template <int N>
   using Result = Sums<N>;
-  static constexpr bool kSumsOuter = true;
   static constexpr bool kHasPlanes = true;
   static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 3;
 
-  SplitGradients<T> gradients;
+  SplitGradients<T, true> gradients;
 
   explicit SplitSumsJob(const ShiftSplitBackwardArguments<T>& b) : gradients(b) {}
 
@@ -231,11 +245,12 @@ struct SplitSumsJob {
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const ShiftSplitBackwardArguments<T>& b = gradients.b;
     const auto channel = channel_of(group, b.forward.shape.channels);
-    return {{load_anywhere<N>(b.forward.scale + channel),
-             load_anywhere<N>(b.forward.shift + channel), load_anywhere<N>(b.mean + channel)}};
+    return {{load_cached<N>(b.forward.scale + channel), load_cached<N>(b.forward.shift + channel),
+             load_cached<N>(b.mean + channel)}};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group& group, I row, I at) const {
+    if (!gradients.places.counts(gradients.places.spot(group, row))) return {};
     return {cuda::load<N>(gradients.b.forward.u + at), gradients.template load<N>(group, row)};
   }
   template <int N, typename Group, typename I>
@@ -264,7 +279,7 @@ struct SplitBackwardJob {
   static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 4;
 
-  SplitGradients<T> gradients;
+  SplitGradients<T, false> gradients;
 
   explicit SplitBackwardJob(const ShiftSplitBackwardArguments<T>& b) : gradients(b) {}
 
@@ -275,9 +290,8 @@ struct SplitBackwardJob {
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const ShiftSplitBackwardArguments<T>& b = gradients.b;
     const auto channel = channel_of(group, b.forward.shape.channels);
-    return {{load_anywhere<N>(b.forward.scale + channel),
-             load_anywhere<N>(b.forward.shift + channel), load_anywhere<N>(b.slope + channel),
-             load_anywhere<N>(b.offset + channel)}};
+    return {{load_cached<N>(b.forward.scale + channel), load_cached<N>(b.forward.shift + channel),
+             load_cached<N>(b.slope + channel), load_cached<N>(b.offset + channel)}};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group& group, I row, I at) const {

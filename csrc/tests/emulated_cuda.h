@@ -18,6 +18,13 @@ struct Device {
   // Sanitizers make every step of a fiber slow: there, a shape per path and none per stage.
   static constexpr int64_t kMostElements = kSanitized ? 400 : 40000;
 
+  // Of the long lists of cases of fused kernels, every few: other ones for each element type.
+  static bool takes(int64_t elements) {
+    constexpr int64_t kEvery = kSanitized ? 11 : 5;
+    static int64_t asked = 0;
+    return elements <= kMostElements && ++asked % kEvery == 0;
+  }
+
   template <typename T>
   CudaKernels<T> kernels() const {
     return cuda_kernels<CudaKernels<T>>();

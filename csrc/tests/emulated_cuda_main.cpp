@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
     test_scalar(device);
     test_sigmoid(device);
     test_traffic(device);
+    test_fused_traffic(device);
   }
   std::cout << tally.passed << " passed, " << tally.failed << " failed\n";
   return tally.failed == 0 ? 0 : 1;

@@ -75,6 +75,11 @@ inline std::vector<FrameShape> frame_shapes() {
     add(2, 2, 257, 4, 8);
     add(1, 2, 300, 7, 5);
     add(1, 1, 2, 29, 37);
+    // CUDA: rows of several blocks, planes of a warp or a block each, several blocks of them.
+    add(1, 2, 40, 20, 20);
+    add(2, 2, 16, 24, 24);
+    add(1, 2, 4, 40, 40);
+    add(2, 4, 64, 7, 7);
   }
   return shapes;
 }

@@ -20,6 +20,8 @@ namespace stc::test {
 struct Device {
   static constexpr int64_t kMostElements = std::numeric_limits<int64_t>::max();
 
+  static bool takes(int64_t) { return true; }
+
   Isa isa;
 
   template <typename T>

@@ -20,5 +20,6 @@ void test_residual(const Device& device);
 
 // Only of a CUDA device.
 void test_traffic(const Device& device);
+void test_fused_traffic(const Device& device);
 
 }  // namespace stc::test
