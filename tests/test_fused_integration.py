@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from backend_cases import on_compiled_backends
 from cases import Clips, every_format
-from fused_cases import FUSED, MODES, every_call, make_problem, on_compiled_backends
+from fused_cases import FUSED, MODES, every_call, make_problem
 from fused_oracle import assert_results, check_problem, collect_results, fused_oracle
 from torch import nn
 
