@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "common/cuda_kernels.h"
 #include "common/cuda_view.h"
 
 namespace stc::cuda {
@@ -18,10 +19,13 @@ inline int64_t& largest_narrow_offset() {
   return largest;
 }
 
-// body(I{}) for the type of offsets below size.
-template <typename Body>
+// body(I{}) for the type of offsets below size. Kernels without vectors are for odd cases: one type
+// is enough.
+template <bool kByVectors, typename Body>
 cudaError_t with_offsets(int64_t size, const Body& body) {
-  return size <= largest_narrow_offset() ? body(int32_t{}) : body(int64_t{});
+  if constexpr (kByVectors)
+    if (size <= largest_narrow_offset()) return body(int32_t{});
+  return body(int64_t{});
 }
 
 inline int64_t bounded(int64_t value, int64_t least, int64_t most) {
@@ -35,39 +39,37 @@ inline int power_of_two_below(int64_t value) {
   return power;
 }
 
-// Threads per block for `count` vectors, each thread taking kUnrolled: fewer where blocks are few.
-inline int threads_for(int64_t count) {
-  int threads = kColumnThreads;
-  while (threads > kWarp && ceil_div(count, threads * kUnrolled) < 2 * kBlocksWanted) threads /= 2;
-  return threads;
-}
-
 struct ColumnPlan {
   int lanes;
   int threads;
   int64_t tiles;
-  int64_t splits;
+  int64_t splits = 1;
   int64_t rows_per_split;
 
-  // Columns are taken as vectors of `width`.
-  ColumnPlan(const View& view, int width, bool may_split) {
+  // Of columns taken as vectors of `width`, of which a thread takes rows_at_once; the reduced axis
+  // in blocks of `most_rows`.
+  ColumnPlan(const View& view, int width, int rows_at_once, int64_t most_rows)
+      : rows_per_split(bounded(most_rows, 1, view.reduced > 0 ? view.reduced : 1)) {
     constexpr int kFewestLanes = 8;  // of 16 bytes: a line of the cache
-    const int64_t vectors = view.inner / width;
+    const int64_t vectors = ceil_div(view.inner, width);
     lanes = power_of_two_below(bounded(2 * vectors - 1, 1, kWarp));
     while (lanes > kFewestLanes && view.outer * ceil_div(vectors, lanes) < kBlocksWanted)
       lanes /= 2;
     tiles = ceil_div(vectors, lanes);
     const int rows =
-        power_of_two_below(bounded(view.reduced / kUnrolled, 1, kColumnThreads / lanes));
+        power_of_two_below(bounded(rows_per_split / rows_at_once, 1, kColumnThreads / lanes));
     threads = lanes * rows < kWarp ? kWarp : lanes * rows;
-    splits = 1;
-    rows_per_split = view.reduced > 0 ? view.reduced : 1;
-    const int64_t per_step = threads / lanes * kUnrolled;
-    const int64_t warps = view.outer * tiles * (threads / kWarp);
-    if (!may_split || view.reduced <= per_step || warps == 0) return;
+    splits = view.reduced > 0 ? ceil_div(view.reduced, rows_per_split) : 1;
+  }
+
+  // The same in as many blocks as keep the device busy.
+  static ColumnPlan filling(const View& view, int width, int rows_at_once) {
+    const ColumnPlan whole(view, width, rows_at_once, view.reduced);
+    const int64_t per_step = whole.threads / whole.lanes * rows_at_once;
+    const int64_t warps = view.outer * whole.tiles * (whole.threads / kWarp);
+    if (view.reduced <= per_step || warps == 0) return whole;
     const int64_t wanted = bounded(ceil_div(kWarpsWanted, warps), 1, view.reduced / per_step);
-    rows_per_split = ceil_div(view.reduced, wanted);
-    splits = ceil_div(view.reduced, rows_per_split);
+    return {view, width, rows_at_once, ceil_div(view.reduced, wanted)};
   }
 };
 
@@ -77,10 +79,20 @@ int width_of_columns(const Job& job, const View& view) {
   return job.is_aligned() && view.inner % kWidest == 0 ? kWidest : 1;
 }
 
+// In blocks of most_rows, or in as many as keep the device busy.
+template <typename Job>
+ColumnPlan plan_of(const Job& job, const View& view, int64_t most_rows) {
+  return {view, width_of_columns(job, view), kRowsAtOnce<Job>, most_rows};
+}
+template <typename Job>
+ColumnPlan filling_plan_of(const Job& job, const View& view) {
+  return ColumnPlan::filling(view, width_of_columns(job, view), kRowsAtOnce<Job>);
+}
+
 template <int N, typename Job>
 cudaError_t launch_columns(const Job& job, const View& view, const ColumnPlan& plan,
                            cudaStream_t stream) {
-  return with_offsets(view.size(), [&](auto offset) {
+  return with_offsets<(N > 1)>(view.size(), [&](auto offset) {
     using I = decltype(offset);
     const ColumnWalk<I> walk{static_cast<I>(view.reduced),        static_cast<I>(view.inner),
                              static_cast<I>(plan.rows_per_split), static_cast<I>(plan.splits),
@@ -94,13 +106,14 @@ template <typename Job>
 cudaError_t run_columns(const Job& job, const View& view, const ColumnPlan& plan,
                         cudaStream_t stream) {
   constexpr int kWidest = kLanes<typename Job::Element>;
+  if (view.outer * view.inner == 0) return cudaSuccess;
   return width_of_columns(job, view) == kWidest ? launch_columns<kWidest>(job, view, plan, stream)
                                                 : launch_columns<1>(job, view, plan, stream);
 }
 
 template <int N, int Lanes, typename Job>
 cudaError_t launch_planes(const Job& job, const View& view, cudaStream_t stream) {
-  return with_offsets(view.size(), [&](auto offset) {
+  return with_offsets<(N > 1)>(view.size(), [&](auto offset) {
     using I = decltype(offset);
     const dim3 grid(static_cast<unsigned>(ceil_div(view.outer, kPlaneThreads / Lanes)));
     return launch(plane_kernel<Job, N, Lanes, I>, grid, dim3(kPlaneThreads), 0, stream, job,
@@ -120,16 +133,23 @@ cudaError_t run_planes_of(const Job& job, const View& view, cudaStream_t stream)
 template <typename Job>
 cudaError_t run_planes(const Job& job, const View& view, cudaStream_t stream) {
   constexpr int kWidest = kLanes<typename Job::Element>;
+  if (view.outer == 0) return cudaSuccess;
   return job.is_aligned() ? run_planes_of<kWidest>(job, view, stream)
                           : run_planes_of<1>(job, view, stream);
 }
 
 // Jobs that sum nothing up.
 template <typename Job>
+cudaError_t map_columns(const Job& job, const View& view, cudaStream_t stream) {
+  return view.size() == 0 ? cudaSuccess
+                          : run_columns(job, view, filling_plan_of(job, view), stream);
+}
+
+template <typename Job>
 cudaError_t map_view(const Job& job, const View& view, cudaStream_t stream) {
-  if (view.size() == 0) return cudaSuccess;
-  if (view.inner == 1) return run_planes(job, view, stream);
-  return run_columns(job, view, ColumnPlan(view, width_of_columns(job, view), true), stream);
+  if constexpr (Job::kHasPlanes)
+    if (job.by_planes()) return view.size() == 0 ? cudaSuccess : run_planes(job, view, stream);
+  return map_columns(job, view, stream);
 }
 
 // The first pass of two: leaves what it summed up in the scratch, (arrays, outer, splits, inner).
@@ -137,10 +157,13 @@ template <typename Job>
 struct ToScratch : Job {
   typename Job::E* scratch;
   int64_t size;
+  int64_t splits;
+  int64_t inner;
 
-  template <typename Result, typename Small, typename I>
-  STC_DEVICE void finish(const Result& result, const Small&, I at) const {
-    result.store_to(scratch, static_cast<I>(size), at);
+  template <int N, typename Result, typename Small, typename I>
+  STC_DEVICE void finish(const Result& result, const Small&, const Group<I, true>& group) const {
+    const I row = group.outer * static_cast<I>(splits) + group.split;
+    result.store_to(scratch, static_cast<I>(size), row * static_cast<I>(inner) + group.column);
   }
 };
 
@@ -153,7 +176,8 @@ struct FromScratch {
   using Sums = typename Job::template Result<N>;
   template <int N>
   using Loaded = Sums<N>;
-  static constexpr bool kHasSmall = Job::kHasSmall;
+  static constexpr int kTensors = Sums<1>::kArrays;
+  static constexpr int kSmall = Job::kSmall;
 
   Job job;
   const E* scratch;
@@ -162,58 +186,124 @@ struct FromScratch {
   int64_t rows_per_split;
 
   bool is_aligned() const {
-    return job.is_aligned() && cuda::is_aligned(scratch) && size % kLanes<E> == 0;
+    return job.is_aligned() && are_aligned(scratch) && size % kLanes<E> == 0;
   }
-  template <int N, typename I>
-  STC_DEVICE Vec<E, N> small(I at) const {
-    return job.template small<N>(at);
+  template <int N, typename Group>
+  STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
+    return job.template small<N>(group);
   }
-  template <int N, typename I>
-  STC_DEVICE Sums<N> load(I at) const {
+  template <int N, typename Group, typename I>
+  STC_DEVICE Sums<N> load(const Group&, I, I at) const {
     return Sums<N>::load_from(scratch, static_cast<I>(size), at);
   }
-  template <typename Result, typename Small, typename I>
-  STC_DEVICE Result visit(Result part, const Small&, I split, I) const {
+  template <int N, typename Small, typename Group, typename I>
+  STC_DEVICE Sums<N> visit(Sums<N> part, const Small&, const Group&, I split, I) const {
     const I left = static_cast<I>(reduced) - split * static_cast<I>(rows_per_split);
     part.set_count(left < rows_per_split ? static_cast<E>(left) : static_cast<E>(rows_per_split));
     return part;
   }
-  template <typename Result, typename Small, typename I>
-  STC_DEVICE void finish(const Result& result, const Small& small, I at) const {
-    job.finish(result, small, at);
+  template <int N, typename Small, typename Group>
+  STC_DEVICE void finish(const Sums<N>& result, const Small& small, const Group& group) const {
+    job.template finish<N>(result, small, group);
   }
 };
 
+// Bytes of scratch that reduce_columns wants: none where one pass will do.
 template <typename Job>
-ColumnPlan plan_of_reduction(const Job& job, const View& view) {
-  return ColumnPlan(view, width_of_columns(job, view), true);
-}
-
-// Bytes of scratch that reduce_view wants: none where one pass will do.
-template <typename Job>
-int64_t reduction_scratch_bytes(const Job& job, const View& view) {
-  if (view.inner == 1) return 0;
-  const int64_t splits = plan_of_reduction(job, view).splits;
+int64_t columns_scratch_bytes(const Job& job, const View& view) {
+  const int64_t splits = filling_plan_of(job, view).splits;
   const int64_t arrays = Job::template Result<1>::kArrays;
   return splits == 1 ? 0
                      : arrays * view.outer * splits * view.inner * int64_t{sizeof(typename Job::E)};
 }
 
 template <typename Job>
-cudaError_t reduce_view(const Job& job, const View& view, void* scratch, cudaStream_t stream) {
+cudaError_t reduce_columns(const Job& job, const View& view, void* scratch, cudaStream_t stream) {
   using E = typename Job::E;
-  if (view.outer * view.inner == 0) return cudaSuccess;
-  if (view.inner == 1) return run_planes(job, view, stream);
-  const ColumnPlan plan = plan_of_reduction(job, view);
+  const ColumnPlan plan = filling_plan_of(job, view);
   if (plan.splits == 1) return run_columns(job, view, plan, stream);
   const View parts{view.outer, plan.splits, view.inner};
   auto* sums = static_cast<E*>(scratch);
-  const cudaError_t error =
-      run_columns(ToScratch<Job>{job, sums, parts.size()}, view, plan, stream);
+  const cudaError_t error = run_columns(
+      ToScratch<Job>{job, sums, parts.size(), parts.reduced, parts.inner}, view, plan, stream);
   if (error != cudaSuccess) return error;
   const FromScratch<Job> second{job, sums, parts.size(), view.reduced, plan.rows_per_split};
-  return run_columns(second, parts, ColumnPlan(parts, width_of_columns(second, parts), false),
-                     stream);
+  return run_columns(second, parts, plan_of(second, parts, parts.reduced), stream);
 }
+
+template <typename Job>
+int64_t reduction_scratch_bytes(const Job& job, const View& view) {
+  if constexpr (Job::kHasPlanes)
+    if (job.by_planes()) return 0;
+  return columns_scratch_bytes(job, view);
+}
+
+template <typename Job>
+cudaError_t reduce_view(const Job& job, const View& view, void* scratch, cudaStream_t stream) {
+  if constexpr (Job::kHasPlanes)
+    if (job.by_planes()) return run_planes(job, view, stream);
+  return reduce_columns(job, view, scratch, stream);
+}
+
+template <typename Arguments>
+int64_t no_scratch(const Arguments&) {
+  return 0;
+}
+
+// Jobs of arguments with a view: for_each(arguments, run) calls run(job, view) for all that there
+// is to do.
+template <typename Job>
+struct JobOfView {
+  template <typename Arguments, typename Run>
+  static void for_each(const Arguments& a, const Run& run) {
+    run(Job{a}, a.view);
+  }
+};
+
+template <typename Jobs, typename Arguments>
+int map_jobs(const Arguments& a, void*, void* stream) {
+  cudaError_t error = cudaSuccess;
+  Jobs::for_each(a, [&](const auto& job, const View& view) {
+    if (error == cudaSuccess) error = map_view(job, view, static_cast<cudaStream_t>(stream));
+  });
+  return error;
+}
+
+// One after the other on the stream: they share the scratch.
+template <typename Jobs, typename Arguments>
+int reduce_jobs(const Arguments& a, void* scratch, void* stream) {
+  cudaError_t error = cudaSuccess;
+  Jobs::for_each(a, [&](const auto& job, const View& view) {
+    if (error == cudaSuccess)
+      error = reduce_view(job, view, scratch, static_cast<cudaStream_t>(stream));
+  });
+  return error;
+}
+
+template <typename Jobs, typename Arguments>
+int64_t scratch_bytes_of_jobs(const Arguments& a) {
+  int64_t most = 0;
+  Jobs::for_each(a, [&](const auto& job, const View& view) {
+    const int64_t bytes = reduction_scratch_bytes(job, view);
+    if (bytes > most) most = bytes;
+  });
+  return most;
+}
+
+template <typename Jobs>
+struct Mapping {
+  template <typename Arguments>
+  constexpr operator CudaKernel<Arguments>() const {
+    return {no_scratch<Arguments>, map_jobs<Jobs, Arguments>};
+  }
+};
+
+template <typename Jobs>
+struct Reduction {
+  template <typename Arguments>
+  constexpr operator CudaKernel<Arguments>() const {
+    return {scratch_bytes_of_jobs<Jobs, Arguments>, reduce_jobs<Jobs, Arguments>};
+  }
+};
 
 }  // namespace stc::cuda

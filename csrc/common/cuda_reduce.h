@@ -7,41 +7,53 @@
 namespace stc::cuda {
 
 constexpr int kWarp = 32;
+constexpr unsigned kWholeWarp = 0xffffffffu;
 
-// The sum of what is added.
-template <typename E, int N>
+// K sums of what is added.
+template <typename E, int N, int K = 1>
 struct Sums {
-  static constexpr int kArrays = 1;
-  template <int M>
-  using OfWidth = Sums<E, M>;
+  static constexpr int kArrays = K;
 
-  Vec<E, N> sum;
+  Values<E, N, K> sums;
 
   STC_DEVICE static Sums none() { return {}; }
 
-  STC_DEVICE void add(const Vec<E, N>& values) {
+  STC_DEVICE void add(const Values<E, N, K>& values) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum[i] += values[i];
+    for (int k = 0; k < K; ++k) sums[k] = sums[k] + values[k];
   }
-  STC_DEVICE void add(const Sums& other) { add(other.sum); }
+  STC_DEVICE void add(const Sums& other) { add(other.sums); }
   STC_DEVICE Sums result() const { return *this; }
-  STC_DEVICE Sums<E, 1> lane(int i) const { return {{{sum[i]}}}; }
+  STC_DEVICE Sums<E, 1, K> lane(int i) const {
+    Sums<E, 1, K> one;
+#pragma unroll
+    for (int k = 0; k < K; ++k) one.sums[k][0] = sums[k][i];
+    return one;
+  }
 
   STC_DEVICE Sums of_lane_beside(int distance) const {
     Sums other;
 #pragma unroll
-    for (int i = 0; i < N; ++i) other.sum[i] = __shfl_xor_sync(0xffffffffu, sum[i], distance);
+    for (int k = 0; k < K; ++k) {
+#pragma unroll
+      for (int i = 0; i < N; ++i)
+        other.sums[k][i] = __shfl_xor_sync(kWholeWarp, sums[k][i], distance);
+    }
     return other;
   }
 
   // In `kArrays` arrays, each of `size` elements.
   template <typename I>
-  STC_DEVICE void store_to(E* arrays, I, I at) const {
-    store(arrays + at, sum);
+  STC_DEVICE void store_to(E* arrays, I size, I at) const {
+#pragma unroll
+    for (int k = 0; k < K; ++k) store(arrays + (k * size + at), sums[k]);
   }
   template <typename I>
-  STC_DEVICE static Sums load_from(const E* arrays, I, I at) {
-    return {load<N>(arrays + at)};
+  STC_DEVICE static Sums load_from(const E* arrays, I size, I at) {
+    Sums stored;
+#pragma unroll
+    for (int k = 0; k < K; ++k) stored.sums[k] = load<N>(arrays + (k * size + at));
+    return stored;
   }
   STC_DEVICE void set_count(E) {}
 };
@@ -50,9 +62,6 @@ struct Sums {
 template <typename E, int N>
 struct Moments {
   static constexpr int kArrays = 2;
-  template <int M>
-  using OfWidth = Moments<E, M>;
-
   Vec<E, N> mean;
   Vec<E, N> m2;
   E count;
@@ -79,10 +88,10 @@ struct Moments {
     Moments other;
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      other.mean[i] = __shfl_xor_sync(0xffffffffu, mean[i], distance);
-      other.m2[i] = __shfl_xor_sync(0xffffffffu, m2[i], distance);
+      other.mean[i] = __shfl_xor_sync(kWholeWarp, mean[i], distance);
+      other.m2[i] = __shfl_xor_sync(kWholeWarp, m2[i], distance);
     }
-    other.count = __shfl_xor_sync(0xffffffffu, count, distance);
+    other.count = __shfl_xor_sync(kWholeWarp, count, distance);
     return other;
   }
 
@@ -141,14 +150,14 @@ struct PivotSums {
 struct NoSums {
   static constexpr int kArrays = 0;
   STC_DEVICE static NoSums none() { return {}; }
-  template <typename Values>
-  STC_DEVICE void add(const Values&) {}
+  template <typename Anything>
+  STC_DEVICE void add(const Anything&) {}
 };
 
 // The N lanes of a vector as one.
-template <typename E, int N, template <typename, int> class Result>
-STC_DEVICE Result<E, 1> folded(const Result<E, N>& result) {
-  Result<E, 1> total = result.lane(0);
+template <int N, typename Result>
+STC_DEVICE auto folded(const Result& result) {
+  auto total = result.lane(0);
 #pragma unroll
   for (int i = 1; i < N; ++i) total.add(result.lane(i));
   return total;

@@ -56,8 +56,21 @@ struct alignas(sizeof(T) * N < kVectorBytes ? sizeof(T) * N : kVectorBytes) Vec 
   STC_DEVICE const T& operator[](int i) const { return v[i]; }
 };
 
-inline bool is_aligned(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0;
+// K vectors: what K small tensors, or sums, have for N columns.
+template <typename E, int N, int K>
+struct Values {
+  Vec<E, N> v[K];
+
+  STC_DEVICE Vec<E, N>& operator[](int k) { return v[k]; }
+  STC_DEVICE const Vec<E, N>& operator[](int k) const { return v[k]; }
+};
+
+template <typename E, int N>
+struct Values<E, N, 0> {};
+
+template <typename... Pointers>
+bool are_aligned(Pointers... pointers) {
+  return ((reinterpret_cast<uintptr_t>(pointers) % kVectorBytes == 0) && ...);
 }
 
 template <int N, typename T>
@@ -70,6 +83,28 @@ template <int N, typename T>
 STC_DEVICE void store(T* to, const Vec<T, N>& values) {
   count_written(sizeof(Vec<T, N>));
   *reinterpret_cast<Vec<T, N>*>(to) = values;
+}
+
+// Where vectors of one tensor are aligned, those of another need not be.
+template <int N, typename T>
+STC_DEVICE bool is_vector_at(const T* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % sizeof(Vec<T, N>) == 0;
+}
+
+template <int N, typename T>
+STC_DEVICE Vec<T, N> load_anywhere(const T* from) {
+  if (is_vector_at<N>(from)) return load<N>(from);
+  Vec<T, N> elements;
+#pragma unroll
+  for (int i = 0; i < N; ++i) elements[i] = load<1>(from + i)[0];
+  return elements;
+}
+
+template <int N, typename T>
+STC_DEVICE void store_anywhere(T* to, const Vec<T, N>& elements) {
+  if (is_vector_at<N>(to)) return store(to, elements);
+#pragma unroll
+  for (int i = 0; i < N; ++i) store(to + i, Vec<T, 1>{{elements[i]}});
 }
 
 STC_DEVICE float widened(float element) { return element; }
@@ -118,12 +153,41 @@ STC_DEVICE Vec<E, N> repeated(E value) {
   return values;
 }
 
+template <int N, typename E, int K>
+STC_DEVICE Values<E, N, K> repeated(const Values<E, 1, K>& values) {
+  Values<E, N, K> result;
+#pragma unroll
+  for (int k = 0; k < K; ++k) result[k] = repeated<N>(values[k][0]);
+  return result;
+}
+
+template <int N, typename E>
+STC_DEVICE Values<E, N, 0> repeated(const Values<E, 1, 0>&) {
+  return {};
+}
+
 template <typename E, int N>
 STC_DEVICE Vec<E, N> operator*(const Vec<E, N>& a, const Vec<E, N>& b) {
   Vec<E, N> product;
 #pragma unroll
   for (int i = 0; i < N; ++i) product[i] = a[i] * b[i];
   return product;
+}
+
+template <typename E, int N>
+STC_DEVICE Vec<E, N> operator+(const Vec<E, N>& a, const Vec<E, N>& b) {
+  Vec<E, N> sum;
+#pragma unroll
+  for (int i = 0; i < N; ++i) sum[i] = a[i] + b[i];
+  return sum;
+}
+
+template <typename E, int N>
+STC_DEVICE Vec<E, N> operator-(const Vec<E, N>& a, const Vec<E, N>& b) {
+  Vec<E, N> difference;
+#pragma unroll
+  for (int i = 0; i < N; ++i) difference[i] = a[i] - b[i];
+  return difference;
 }
 
 template <typename E, int N>

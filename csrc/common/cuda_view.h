@@ -1,15 +1,19 @@
-// The kernels that walk over a view, by columns (inner > 1) or by planes (inner == 1), for jobs
-// that say what is done to each vector of elements. A job has
+// The kernels that walk over a view, by columns or, where inner is 1, by planes, for jobs that say
+// what is done to each vector of elements. A job has
 //
 //   Element, E             what is loaded, and what is computed with
-//   Sums<N>                what is summed up of N columns: NoSums where nothing is
-//   kHasSmall              whether the small tensor, (outer, inner), is an input
-//   small<N>(at)           its values
-//   load<N>(at)            an element of each input
-//   visit(loaded, small, row, at)   does the work and returns what is to be summed up
-//   finish(sums, small, at)         takes what became of it to the small tensor
-//   is_aligned()           whether all tensors are aligned for vectors
+//   kHasPlanes, by_planes()          whether it ever goes by planes, and whether now
+//   kTensors               how many tensors of elements are loaded
+//   kSmall                 how many values of small tensors a group of elements has
+//   small<N>(group)        those values, of N groups side by side
+//   load<N>(group, row, at)          an element of each tensor
+//   visit(loaded, small, group, row, at)   does the work and returns what is to be summed up
+//   Sums<N>, Result<N>     what is summed up of N groups (NoSums where nothing is), and becomes of
+//   it finish(result, small, group)     takes that to the small tensors is_aligned() whether
+//   columns can be taken by vectors
 #pragma once
+
+#include <type_traits>
 
 #include "common/cuda_reduce.h"
 #include "common/view.h"
@@ -18,9 +22,39 @@ namespace stc::cuda {
 
 constexpr int kColumnThreads = 256;
 constexpr int kPlaneThreads = 128;
-constexpr int kUnrolled = 4;
 // On a multiprocessor, at least: a bound for registers.
 constexpr int kBlocksAtOnce = 2;
+
+// Rows, or vectors of a plane, that a thread loads before it uses them.
+template <typename Job>
+constexpr int kRowsAtOnce = Job::kTensors > 2 ? 2 : 4;
+
+// The elements that share values of the small tensors: a column, or a plane.
+template <typename I, bool kOfColumn>
+struct Group {
+  // Vectors of columns are aligned in all tensors; those of planes in the tensor that `at` is of.
+  static constexpr bool kIsColumn = kOfColumn;
+
+  I outer;
+  I column;
+  I at;  // in the small tensors
+  I split;
+};
+
+template <int N, typename Group, typename T>
+STC_DEVICE Vec<T, N> load_in(const Group&, const T* from) {
+  if constexpr (Group::kIsColumn) return load<N>(from);
+  return load_anywhere<N>(from);
+}
+
+template <typename Group, typename T, int N>
+STC_DEVICE void store_in(const Group&, T* to, const Vec<T, N>& elements) {
+  if constexpr (Group::kIsColumn) return store(to, elements);
+  store_anywhere(to, elements);
+}
+
+template <typename Job, int N>
+using SmallOf = Values<typename Job::E, N, Job::kSmall>;
 
 // Blocks are (split, tile of columns, outer index), the split running fastest; threads (row,
 // column), the column running fastest.
@@ -34,36 +68,39 @@ struct ColumnWalk {
   int lanes;  // vectors of adjacent columns in a block: a power of two, up to a warp
 };
 
-// The small tensor's values for the columns of a block are computed once. Takes the whole block.
-template <int N, typename Job, typename I>
-STC_DEVICE Vec<typename Job::E, N> small_of_columns(const Job& job, I at, int x, int y,
-                                                    bool inside) {
-  using Values = Vec<typename Job::E, N>;
-  if constexpr (Job::kHasSmall) {
-    STC_SHARED(Values, values, kWarp);
-    if (y == 0 && inside) values[x] = job.template small<N>(at);
+// The small tensors' values for the columns of a block are computed once. Takes the whole block.
+template <int N, typename Job, typename Group>
+STC_DEVICE SmallOf<Job, N> small_of_columns(const Job& job, const Group& group, int x, int y,
+                                            bool inside) {
+  using Small = SmallOf<Job, N>;
+  if constexpr (Job::kSmall > 0) {
+    STC_SHARED(Small, values, kWarp);
+    if (y == 0 && inside) values[x] = job.template small<N>(group);
     __syncthreads();
-    return inside ? values[x] : Values{};
+    return inside ? values[x] : Small{};
   } else {
-    return Values{};
+    return Small{};
   }
 }
 
 // Rows row, row + step, ... below end, of one vector of columns.
-template <int N, typename Sums, typename Job, typename I, typename Small>
-STC_DEVICE void visit_rows(Sums& sums, const Job& job, const Small& small, I column_at, I inner,
-                           I row, I end, int step) {
+template <int N, typename Sums, typename Job, typename Group, typename I>
+STC_DEVICE void visit_rows(Sums& sums, const Job& job, const SmallOf<Job, N>& small,
+                           const Group& group, I column_at, I inner, I row, I end, int step) {
+  constexpr int kRows = kRowsAtOnce<Job>;
 #pragma unroll 1
-  for (; row < end; row += kUnrolled * step) {
-    typename Job::template Loaded<N> loaded[kUnrolled];
+  for (; row < end; row += kRows * step) {
+    typename Job::template Loaded<N> loaded[kRows];
 #pragma unroll
-    for (int k = 0; k < kUnrolled; ++k)
-      if (row + k * step < end)
-        loaded[k] = job.template load<N>(column_at + (row + k * step) * inner);
-#pragma unroll
-    for (int k = 0; k < kUnrolled; ++k) {
+    for (int k = 0; k < kRows; ++k) {
       const I next = row + k * step;
-      if (next < end) sums.add(job.visit(loaded[k], small, next, column_at + next * inner));
+      if (next < end) loaded[k] = job.template load<N>(group, next, column_at + next * inner);
+    }
+#pragma unroll
+    for (int k = 0; k < kRows; ++k) {
+      const I next = row + k * step;
+      if (next < end)
+        sums.add(job.template visit<N>(loaded[k], small, group, next, column_at + next * inner));
     }
   }
 }
@@ -78,92 +115,99 @@ __global__ void __launch_bounds__(kColumnThreads, kBlocksAtOnce)
   const I split = block % walk.splits, rest = block / walk.splits;
   const I outer = rest / walk.tiles, column = (rest % walk.tiles * lanes + x) * N;
   const bool inside = column < walk.inner;
-  const auto small = small_of_columns<N>(job, outer * walk.inner + column, x, y, inside);
+  const Group<I, true> group{outer, column, outer * walk.inner + column, split};
+  const auto small = small_of_columns<N>(job, group, x, y, inside);
   Sums sums = Sums::none();
   if (inside) {
     const I first = split * walk.rows_per_split;
     const I left = walk.reduced - first;
     const I end = first + (left < walk.rows_per_split ? left : walk.rows_per_split);
-    visit_rows<N>(sums, job, small, outer * walk.reduced * walk.inner + column, walk.inner,
+    visit_rows<N>(sums, job, small, group, outer * walk.reduced * walk.inner + column, walk.inner,
                   first + y, end, static_cast<int>(blockDim.x) / lanes);
   }
   if constexpr (Sums::kArrays > 0) {
     auto result = sum_of_warp(sums.result(), kWarp / 2, lanes);
     if (blockDim.x > kWarp) result = sum_of_warps<kColumnThreads / kWarp>(result, lanes);
-    if (y == 0 && inside)
-      job.finish(result, small, (outer * walk.splits + split) * walk.inner + column);
+    if (y == 0 && inside) job.template finish<N>(result, small, group);
   }
 }
 
 // Elements [begin, end) of a plane, by the threads lane, lane + lanes, ... With N > 1, vectors
 // begin at multiples of N; what lies outside of them is left to visit_edges.
-template <int N, int Lanes, typename Sums, typename Job, typename I, typename Small>
-STC_DEVICE void visit_run(Sums& sums, const Job& job, const Small& small, I begin, I end,
-                          int lane) {
-  constexpr int kStep = Lanes * N;
+template <int N, int Lanes, typename Sums, typename Job, typename Group, typename I>
+STC_DEVICE void visit_run(Sums& sums, const Job& job, const SmallOf<Job, N>& small,
+                          const Group& group, I plane_at, I begin, I end, int lane) {
+  constexpr int kStep = Lanes * N, kRows = kRowsAtOnce<Job>;
 #pragma unroll 1
-  for (I at = begin + lane * N; at < end; at += kUnrolled * kStep) {
-    typename Job::template Loaded<N> loaded[kUnrolled];
+  for (I at = begin + lane * N; at < end; at += kRows * kStep) {
+    typename Job::template Loaded<N> loaded[kRows];
 #pragma unroll
-    for (int k = 0; k < kUnrolled; ++k)
-      if (at + k * kStep < end) loaded[k] = job.template load<N>(at + k * kStep);
+    for (int k = 0; k < kRows; ++k) {
+      const I next = at + k * kStep;
+      if (next < end) loaded[k] = job.template load<N>(group, next - plane_at, next);
+    }
 #pragma unroll
-    for (int k = 0; k < kUnrolled; ++k)
-      if (at + k * kStep < end) sums.add(job.visit(loaded[k], small, I{0}, at + k * kStep));
+    for (int k = 0; k < kRows; ++k) {
+      const I next = at + k * kStep;
+      if (next < end)
+        sums.add(job.template visit<N>(loaded[k], small, group, next - plane_at, next));
+    }
   }
 }
 
 // The elements before `first` and from `last` on.
-template <int Lanes, typename Sums, typename Job, typename I, typename Small>
-STC_DEVICE void visit_edges(Sums& sums, const Job& job, const Small& small, I begin, I first,
-                            I last, I end, int lane) {
+template <int Lanes, typename Sums, typename Job, typename Group, typename I>
+STC_DEVICE void visit_edges(Sums& sums, const Job& job, const SmallOf<Job, 1>& small,
+                            const Group& group, I begin, I first, I last, I end, int lane) {
   const int before = static_cast<int>(first - begin);
   const int count = before + static_cast<int>(end - last);
 #pragma unroll 1
   for (int i = lane; i < count; i += Lanes) {
     const I at = i < before ? begin + i : last + (i - before);
-    sums.add(job.visit(job.template load<1>(at), small, I{0}, at));
+    const auto loaded = job.template load<1>(group, at - begin, at);
+    sums.add(job.template visit<1>(loaded, small, group, at - begin, at));
   }
 }
 
-// One value for all threads of a plane, loaded once per warp of them.
-template <int Lanes, typename Job, typename I>
-STC_DEVICE typename Job::E small_of_plane(const Job& job, I plane, bool inside) {
+// For all threads of a plane, loaded once per warp of them.
+template <int Lanes, typename Job, typename Group>
+STC_DEVICE SmallOf<Job, 1> small_of_plane(const Job& job, const Group& group, bool inside) {
   constexpr int kShared = Lanes < kWarp ? Lanes : kWarp;
-  typename Job::E value = 0;
-  if constexpr (Job::kHasSmall) {
-    if (inside && threadIdx.x % kShared == 0) value = job.template small<1>(plane)[0];
-    value = __shfl_sync(0xffffffffu, value, 0, kShared);
+  SmallOf<Job, 1> small{};
+  if constexpr (Job::kSmall > 0) {
+    if (inside && threadIdx.x % kShared == 0) small = job.template small<1>(group);
+#pragma unroll
+    for (int k = 0; k < Job::kSmall; ++k)
+      small[k][0] = __shfl_sync(kWholeWarp, small[k][0], 0, kShared);
   }
-  return value;
+  return small;
 }
 
 template <typename Job, int N, int Lanes, typename I>
 __global__ void __launch_bounds__(kPlaneThreads, kBlocksAtOnce)
     plane_kernel(Job job, I planes, I reduced) {
-  using E = typename Job::E;
   using Sums = typename Job::template Sums<N>;
   using EdgeSums = typename Job::template Sums<1>;
   const int lane = threadIdx.x % Lanes;
   const I plane =
       static_cast<I>(blockIdx.x) * (kPlaneThreads / Lanes) + static_cast<int>(threadIdx.x) / Lanes;
   const bool inside = plane < planes;
-  const E value = small_of_plane<Lanes>(job, plane, inside);
+  const Group<I, false> group{plane, 0, plane, 0};
+  const auto small = small_of_plane<Lanes>(job, group, inside);
   const I begin = inside ? plane * reduced : 0, end = inside ? begin + reduced : 0;
   const I aligned = begin + (N - begin % N) % N;
   const I first = aligned < end ? aligned : end;
   const I last = first + (end - first) / N * N;
   Sums sums = Sums::none();
-  visit_run<N, Lanes>(sums, job, repeated<N>(value), first, last, lane);
+  visit_run<N, Lanes>(sums, job, repeated<N>(small), group, begin, first, last, lane);
   EdgeSums edges = EdgeSums::none();
-  if constexpr (N > 1)
-    visit_edges<Lanes>(edges, job, repeated<1>(value), begin, first, last, end, lane);
+  if constexpr (N > 1) visit_edges<Lanes>(edges, job, small, group, begin, first, last, end, lane);
   if constexpr (Sums::kArrays > 0) {
-    auto result = folded(sums.result());
+    auto result = folded<N>(sums.result());
     if constexpr (N > 1) result.add(edges.result());
     result = sum_of_warp(result, (Lanes < kWarp ? Lanes : kWarp) / 2, 1);
     if constexpr (Lanes > kWarp) result = sum_of_warps<kPlaneThreads / kWarp>(result, 1);
-    if (lane == 0 && inside) job.finish(result, repeated<1>(value), plane);
+    if (lane == 0 && inside) job.template finish<1>(result, small, group);
   }
 }
 

@@ -5,8 +5,7 @@
 #include "common/cuda_plan.h"
 #include "gate/gate.h"
 
-namespace stc {
-namespace cuda {
+namespace stc::cuda {
 
 // Accurate to a few units in the last place.
 template <typename E>
@@ -15,12 +14,12 @@ STC_DEVICE E sigmoid(E x) {
   return (x < 0 ? z : E{1}) / (1 + z);
 }
 
-template <int N, typename E, typename I>
-STC_DEVICE Vec<E, N> gates(const E* logits, I at) {
-  Vec<E, N> gate = load<N>(logits + at);
+template <int N, typename E>
+STC_DEVICE Values<E, N, 1> gates(const E* logits) {
+  Vec<E, N> gate = load<N>(logits);
 #pragma unroll
   for (int i = 0; i < N; ++i) gate[i] = sigmoid(gate[i]);
-  return gate;
+  return {{gate}};
 }
 
 template <typename T>
@@ -31,26 +30,26 @@ struct GateJob {
   using Loaded = Vec<T, N>;
   template <int N>
   using Sums = NoSums;
-  static constexpr bool kHasSmall = true;
+  static constexpr bool kHasPlanes = true;
+  static constexpr int kTensors = 1;
+  static constexpr int kSmall = 1;
 
-  const T* frames;
-  const E* logits;
-  T* out;
+  GateArguments<T> a;
 
-  bool is_aligned() const {
-    return cuda::is_aligned(frames) && cuda::is_aligned(logits) && cuda::is_aligned(out);
+  bool by_planes() const { return a.view.inner == 1; }
+  bool is_aligned() const { return are_aligned(a.frames, a.logits, a.out); }
+  template <int N, typename Group>
+  STC_DEVICE Values<E, N, 1> small(const Group& group) const {
+    return gates<N>(a.logits + group.at);
   }
-  template <int N, typename I>
-  STC_DEVICE Vec<E, N> small(I at) const {
-    return gates<N>(logits, at);
+  template <int N, typename Group, typename I>
+  STC_DEVICE Vec<T, N> load(const Group&, I, I at) const {
+    return cuda::load<N>(a.frames + at);
   }
-  template <int N, typename I>
-  STC_DEVICE Vec<T, N> load(I at) const {
-    return cuda::load<N>(frames + at);
-  }
-  template <int N, typename I>
-  STC_DEVICE NoSums visit(const Vec<T, N>& elements, const Vec<E, N>& gate, I, I at) const {
-    store(out + at, narrowed<T>(widened(elements) * gate));
+  template <int N, typename Group, typename I>
+  STC_DEVICE NoSums visit(const Vec<T, N>& elements, const Values<E, N, 1>& gate, const Group&, I,
+                          I at) const {
+    store(a.out + at, narrowed<T>(widened(elements) * gate[0]));
     return {};
   }
 };
@@ -68,62 +67,37 @@ struct GateBackwardJob {
   using Sums = cuda::Sums<E, N>;
   template <int N>
   using Result = Sums<N>;
-  static constexpr bool kHasSmall = true;
+  static constexpr bool kHasPlanes = true;
+  static constexpr int kTensors = 2;
+  static constexpr int kSmall = 1;
 
-  const T* grad_out;
-  const T* frames;
-  const E* logits;
-  T* grad_frames;
-  E* grad_logits;
+  GateBackwardArguments<T> a;
 
+  bool by_planes() const { return a.view.inner == 1; }
   bool is_aligned() const {
-    return cuda::is_aligned(grad_out) && cuda::is_aligned(frames) && cuda::is_aligned(logits) &&
-           cuda::is_aligned(grad_frames) && cuda::is_aligned(grad_logits);
+    return are_aligned(a.grad_out, a.frames, a.logits, a.grad_frames, a.grad_logits);
   }
-  template <int N, typename I>
-  STC_DEVICE Vec<E, N> small(I at) const {
-    return gates<N>(logits, at);
+  template <int N, typename Group>
+  STC_DEVICE Values<E, N, 1> small(const Group& group) const {
+    return gates<N>(a.logits + group.at);
   }
-  template <int N, typename I>
-  STC_DEVICE Loaded<N> load(I at) const {
-    return {cuda::load<N>(grad_out + at), cuda::load<N>(frames + at)};
+  template <int N, typename Group, typename I>
+  STC_DEVICE Loaded<N> load(const Group&, I, I at) const {
+    return {cuda::load<N>(a.grad_out + at), cuda::load<N>(a.frames + at)};
   }
-  template <int N, typename I>
-  STC_DEVICE Vec<E, N> visit(const Loaded<N>& loaded, const Vec<E, N>& gate, I, I at) const {
+  template <int N, typename Group, typename I>
+  STC_DEVICE Values<E, N, 1> visit(const Loaded<N>& loaded, const Values<E, N, 1>& gate,
+                                   const Group&, I, I at) const {
     const Vec<E, N> d = widened(loaded.grad_out);
-    store(grad_frames + at, narrowed<T>(d * gate));
-    return d * widened(loaded.frames);
+    store(a.grad_frames + at, narrowed<T>(d * gate[0]));
+    return {{d * widened(loaded.frames)}};
   }
-  template <int N, typename I>
-  STC_DEVICE void finish(const Sums<N>& sums, const Vec<E, N>& gate, I at) const {
-    Vec<E, N> grad;
-#pragma unroll
-    for (int i = 0; i < N; ++i) grad[i] = gate[i] * (1 - gate[i]) * sums.sum[i];
-    store(grad_logits + at, grad);
+  template <int N, typename Group>
+  STC_DEVICE void finish(const Sums<N>& sums, const Values<E, N, 1>& small,
+                         const Group& group) const {
+    const Vec<E, N>& gate = small[0];
+    store(a.grad_logits + group.at, gate * (repeated<N>(E{1}) - gate) * sums.sums[0]);
   }
 };
 
-template <typename T>
-GateBackwardJob<T> job_of(const GateBackwardArguments<T>& a) {
-  return {a.grad_out, a.frames, a.logits, a.grad_frames, a.grad_logits};
-}
-
-}  // namespace cuda
-
-template <typename T>
-cudaError_t gate_forward_on_cuda(const GateArguments<T>& a, cudaStream_t stream) {
-  return cuda::map_view(cuda::GateJob<T>{a.frames, a.logits, a.out}, a.view, stream);
-}
-
-template <typename T>
-int64_t gate_backward_scratch_bytes(const GateBackwardArguments<T>& a) {
-  return cuda::reduction_scratch_bytes(cuda::job_of(a), a.view);
-}
-
-template <typename T>
-cudaError_t gate_backward_on_cuda(const GateBackwardArguments<T>& a, void* scratch,
-                                  cudaStream_t stream) {
-  return cuda::reduce_view(cuda::job_of(a), a.view, scratch, stream);
-}
-
-}  // namespace stc
+}  // namespace stc::cuda

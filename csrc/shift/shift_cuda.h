@@ -3,8 +3,10 @@
 #include "common/cuda_plan.h"
 #include "shift/shift.h"
 
-namespace stc {
-namespace cuda {
+namespace stc::cuda {
+
+// Vectors that a thread loads before it stores them.
+constexpr int kShiftedAtOnce = 4;
 
 template <typename T, typename I>
 struct ShiftJob {
@@ -48,25 +50,33 @@ __global__ void __launch_bounds__(kColumnThreads) shift_kernel(ShiftJob<T, I> jo
   const I index = block / job.blocks_per_frame;
   const I step = static_cast<I>(blockDim.x) * N;
   const I first =
-      block % job.blocks_per_frame * (kUnrolled * step) + static_cast<I>(threadIdx.x) * N;
-  Vec<T, N> elements[kUnrolled];
+      block % job.blocks_per_frame * (kShiftedAtOnce * step) + static_cast<I>(threadIdx.x) * N;
+  Vec<T, N> elements[kShiftedAtOnce];
 #pragma unroll
-  for (int k = 0; k < kUnrolled; ++k)
+  for (int k = 0; k < kShiftedAtOnce; ++k)
     if (first + k * step < job.frame)
       elements[k] = job.template shifted<N>(index, first + k * step);
 #pragma unroll
-  for (int k = 0; k < kUnrolled; ++k)
+  for (int k = 0; k < kShiftedAtOnce; ++k)
     if (first + k * step < job.frame)
       store(job.out + (index * job.frame + first + k * step), elements[k]);
+}
+
+// Threads per block for `count` vectors: fewer where blocks are few.
+inline int shift_threads(int64_t count) {
+  int threads = kColumnThreads;
+  while (threads > kWarp && ceil_div(count, threads * kShiftedAtOnce) < 2 * kBlocksWanted)
+    threads /= 2;
+  return threads;
 }
 
 template <int N, typename T>
 cudaError_t shift_by_vectors(const ShiftArguments<T>& a, cudaStream_t stream) {
   const int64_t pitch = a.channels * a.inner, frame = a.rows * pitch;
-  return with_offsets(a.frames * frame, [&](auto offset) {
+  return with_offsets<(N > 1)>(a.frames * frame, [&](auto offset) {
     using I = decltype(offset);
-    const int threads = threads_for(a.frames * frame / N);
-    const int64_t blocks = ceil_div(frame, int64_t{threads} * kUnrolled * N);
+    const int threads = shift_threads(a.frames * frame / N);
+    const int64_t blocks = ceil_div(frame, int64_t{threads} * kShiftedAtOnce * N);
     const ShiftJob<T, I> job{a.in,
                              a.out,
                              static_cast<I>(a.num_segments),
@@ -80,16 +90,14 @@ cudaError_t shift_by_vectors(const ShiftArguments<T>& a, cudaStream_t stream) {
   });
 }
 
-}  // namespace cuda
-
 template <typename T>
-cudaError_t shift_forward_on_cuda(const ShiftArguments<T>& a, cudaStream_t stream) {
-  constexpr int kWidest = cuda::kLanes<T>;
+int shift(const ShiftArguments<T>& a, void*, void* stream) {
+  constexpr int kWidest = kLanes<T>;
   const int64_t pitch = a.channels * a.inner;
+  const auto queue = static_cast<cudaStream_t>(stream);
   if (a.frames * a.rows * pitch == 0) return cudaSuccess;
-  const bool by_vectors = cuda::is_aligned(a.in) && cuda::is_aligned(a.out) && pitch % kWidest == 0;
-  return by_vectors ? cuda::shift_by_vectors<kWidest>(a, stream)
-                    : cuda::shift_by_vectors<1>(a, stream);
+  const bool by_vectors = are_aligned(a.in, a.out) && pitch % kWidest == 0;
+  return by_vectors ? shift_by_vectors<kWidest>(a, queue) : shift_by_vectors<1>(a, queue);
 }
 
-}  // namespace stc
+}  // namespace stc::cuda

@@ -24,7 +24,8 @@ struct ShiftSplitArguments {
 };
 
 // With d, the gradient of what the ReLU let pass, gathered from both results:
-//   sums:   per unit and channel, sum of d and sum of d * (u - mean)
+//   sums:   per channel, sum of d and sum of d * (u - mean). Devices may leave several rows of
+//           them, for sum_rows.
 //   grad_u = scale * d + slope * u + offset
 template <typename T>
 struct ShiftSplitBackwardArguments {

@@ -22,6 +22,9 @@ int main(int argc, char** argv) {
   test_moments(device);
   test_gate(device);
   test_second_moments(device);
+  test_shift_split(device);
+  test_refine(device);
+  test_residual(device);
   if (!kSanitized) {
     test_scalar(device);
     test_sigmoid(device);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <utility>
 #include <vector>
 
 #include "common/work.h"
@@ -43,21 +44,6 @@ void for_each_element(const FrameShape& shape, const Body& body) {
   for (int64_t frame = 0; frame < shape.frames(); ++frame)
     for (int64_t channel = 0; channel < shape.channels; ++channel)
       for (int64_t pixel = 0; pixel < shape.pixels(); ++pixel) body(frame, channel, pixel);
-}
-
-// Units keep sums of their own where several of a clip add to the same channels.
-inline int64_t sets_of_sums(const FrameShape& shape) {
-  return shape.channels_last ? units_per_clip(shape) : 1;
-}
-
-// For each pixel, which of these sets it adds to.
-inline std::vector<int64_t> sets_of_pixels(const FrameShape& shape) {
-  std::vector<int64_t> sets(static_cast<size_t>(shape.pixels()));
-  for (int64_t index = 0; index < sets_of_sums(shape); ++index) {
-    const Unit unit = unit_of(shape, index);
-    std::fill_n(sets.begin() + unit.first_pixel, unit.pixels, index);
-  }
-  return sets;
 }
 
 inline std::vector<FrameShape> frame_shapes() {
@@ -104,6 +90,35 @@ inline std::vector<FrameShape> few_frame_shapes() {
     }
   return shapes;
 }
+
+// The rows of sums that a kernel leaves for sum_rows, and which of them a pixel adds to.
+class SumRows {
+ public:
+  // A row per clip and set of its pixels.
+  SumRows(const FrameShape& shape, std::vector<int64_t> sets, int64_t per_clip)
+      : rows_(shape.clips * per_clip),
+        most_terms_(shape.num_segments * shape.pixels()),
+        per_clip_(per_clip),
+        sets_(std::move(sets)) {}
+  // One for all.
+  explicit SumRows(const FrameShape& shape)
+      : rows_(1),
+        most_terms_(shape.frames() * shape.pixels()),
+        per_clip_(0),
+        sets_(static_cast<size_t>(shape.pixels())) {}
+
+  int64_t rows() const { return rows_; }
+  double most_terms() const { return static_cast<double>(most_terms_); }
+  int64_t row_of(int64_t clip, int64_t pixel) const {
+    return clip * per_clip_ + sets_[static_cast<size_t>(pixel)];
+  }
+
+ private:
+  int64_t rows_;
+  int64_t most_terms_;
+  int64_t per_clip_;
+  std::vector<int64_t> sets_;
+};
 
 // What a sum is, and the magnitudes of its terms, which its rounding errors are relative to.
 struct Sum {

@@ -40,7 +40,7 @@ void test_outputs(const std::string& name, Kernel kernel, int64_t units, const B
   std::tuple<Buffer<E>...> outputs(expected.size()...);
   std::apply(
       [&](auto&... out) {
-        kernel(arguments_for(out...), 0, units);
+        run_kernel(kernel, arguments_for(out...), units);
         (expected.check(name, out), ...);
         check_repeatable(name, kernel, units, arguments_for, out...);
       },

@@ -13,6 +13,7 @@
 #include "common/cpu_kernels.h"
 #include "tests/buffer.h"
 #include "tests/check.h"
+#include "tests/frames.h"
 
 namespace stc::test {
 
@@ -29,7 +30,29 @@ struct Device {
   CpuGroupKernels<E> group_kernels() const {
     return cpu_kernels<CpuGroupKernels<E>>(isa);
   }
+
+  // Units keep sums of their own where several of a clip add to the same channels.
+  static SumRows rows_of_sums(const FrameShape& shape) {
+    const int64_t units = shape.channels_last ? units_per_clip(shape) : 1;
+    std::vector<int64_t> unit_of_pixel(static_cast<size_t>(shape.pixels()));
+    for (int64_t index = 0; index < units; ++index) {
+      const Unit unit = unit_of(shape, index);
+      std::fill_n(unit_of_pixel.begin() + unit.first_pixel, unit.pixels, index);
+    }
+    return {shape, unit_of_pixel, units};
+  }
 };
+
+template <typename T>
+struct Itself {
+  using type = T;
+};
+
+template <typename Arguments>
+void run_kernel(CpuKernel<Arguments> kernel, const typename Itself<Arguments>::type& arguments,
+                int64_t units) {
+  kernel(arguments, 0, units);
+}
 
 using Ranges = std::vector<std::pair<int64_t, int64_t>>;
 

@@ -93,7 +93,7 @@ void test_gated_moments(const Device& device, const GroupMoments<E>& in) {
   // Blocks are of the gates that were written: those are tested apart.
   Buffer<E> gate(in.logits.size());
   Buffer<double> mean_of_block(size), m2_of_block(size);
-  kernel(arguments(gate, mean_of_block, m2_of_block), 0, units);
+  run_kernel(kernel, arguments(gate, mean_of_block, m2_of_block), units);
   std::vector<std::vector<Part>> parts(static_cast<size_t>(size));
   for_each_group(in.shape, [&](int64_t block, int64_t channel, int64_t at) {
     const double factor = in.gated ? gate[at] : 1;

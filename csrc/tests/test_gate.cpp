@@ -52,7 +52,7 @@ void test_gate_forward(const Device& device, const View& view, Random& random) {
   };
   const int64_t units = view_units(view);
   Buffer<T> out(view.size());
-  kernel(arguments(out), 0, units);
+  run_kernel(kernel, arguments(out), units);
   const std::string name = text_of("gate_forward<", kName<T>, "> ", view);
   const Departures wrong = departures(out, gate_naively(view, frames, logits));
   CHECK(wrong.count == 0, name, wrong);
@@ -106,7 +106,7 @@ void test_gate_backward(const Device& device, const View& view, Values values, R
   const int64_t units = view_units(view);
   Buffer<T> grad_frames(view.size());
   Buffer<Accumulate<T>> grad_logits(logits.size());
-  kernel(arguments(grad_frames, grad_logits), 0, units);
+  run_kernel(kernel, arguments(grad_frames, grad_logits), units);
   const std::string name = text_of("gate_backward<", kName<T>, "> ", view);
   const Departures wrong_frames = departures(grad_frames, gate_naively(view, grad_out, logits));
   CHECK(wrong_frames.count == 0, name, values, wrong_frames);

@@ -37,7 +37,7 @@ void test_mean(const Device& device, const View& view, Values values, Random& ra
   };
   const int64_t units = view_units(view);
   Buffer<Accumulate<T>> mean(view.outer * view.inner);
-  kernel(arguments(mean), 0, units);
+  run_kernel(kernel, arguments(mean), units);
   const std::string name = text_of("mean_forward<", kName<T>, "> ", view);
   const Departures wrong = departures(mean, mean_naively(view, frames, values));
   CHECK(wrong.count == 0, name, values, wrong);
@@ -69,7 +69,7 @@ void test_mean_backward(const Device& device, const View& view, Random& random) 
   };
   const int64_t units = view_units(view);
   Buffer<T> grad_frames(view.size());
-  kernel(arguments(grad_frames), 0, units);
+  run_kernel(kernel, arguments(grad_frames), units);
   const std::string name = text_of("mean_backward<", kName<T>, "> ", view);
   const Departures wrong = departures(grad_frames, mean_backward_naively<T>(view, grad_mean));
   CHECK(wrong.count == 0, name, wrong);

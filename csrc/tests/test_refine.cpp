@@ -211,11 +211,13 @@ template <typename T>
 Output<Accumulate<T>> sums_naively(const RefineInputs<T>& in, const Branch<T>& branch) {
   const bool per_pixel = branch.gates == Gates::per_pixel;
   const FrameShape& shape = in.c.shape;
-  const std::vector<int64_t> sets = sets_of_pixels(shape);
-  const int64_t size = (per_pixel ? 1 : sets_of_sums(shape)) * 2 * branch.groups;
+  FrameShape one_clip = shape;
+  one_clip.clips = 1;
+  const SumRows sets = Device::rows_of_sums(one_clip);
+  const int64_t size = (per_pixel ? 1 : sets.rows()) * 2 * branch.groups;
   std::vector<Sum> sums(static_cast<size_t>(size));
   for_each_element_of(in, branch, [&](const Element& e, int64_t pixel) {
-    const int64_t set = per_pixel ? 0 : sets[static_cast<size_t>(pixel)];
+    const int64_t set = per_pixel ? 0 : sets.row_of(0, pixel);
     const int64_t to = set * 2 * branch.groups + e.group;
     sums[static_cast<size_t>(to)].add(e.gradient());
     sums[static_cast<size_t>(to + branch.groups)].add(e.gradient() * (e.y - e.mean));

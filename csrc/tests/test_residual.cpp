@@ -99,18 +99,16 @@ void test_forward(const Device& device, const std::string& name, const ResidualI
                arguments, out);
 }
 
-// (rows, 2 or 3, channels): a row per unit (NHWC) or per frame (NCHW). Products are of a rounded
-// difference.
+// (rows, 2 or 3, channels). Products are of a rounded difference.
 template <typename T>
 Output<Accumulate<T>> sums_naively(const ResidualInputs<T>& in) {
   const FrameShape& shape = in.shape;
-  const std::vector<int64_t> sets = sets_of_pixels(shape);
+  const SumRows rows = Device::rows_of_sums(shape);
   const int64_t kinds = in.normalized ? 3 : 2;
-  std::vector<Sum> sums(
-      static_cast<size_t>(shape.frames() * sets_of_sums(shape) * kinds * shape.channels));
+  std::vector<Sum> sums(static_cast<size_t>(rows.rows() * kinds * shape.channels));
   for_each_element(shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
     const int64_t at = offset_of(shape, frame, channel, pixel);
-    const int64_t row = frame * sets_of_sums(shape) + sets[static_cast<size_t>(pixel)];
+    const int64_t row = rows.row_of(frame, pixel);
     const auto sum = [&](int64_t kind) -> Sum& {
       return sums[static_cast<size_t>((row * kinds + kind) * shape.channels + channel)];
     };
@@ -120,9 +118,9 @@ Output<Accumulate<T>> sums_naively(const ResidualInputs<T>& in) {
     if (in.normalized) sum(2).add(d * (to_double(in.identity[at]) - in.identity_mean[channel]));
   });
   Output<Accumulate<T>> expected(static_cast<int64_t>(sums.size()));
-  const auto roundings = static_cast<double>(shape.pixels() + 2);
   for (int64_t i = 0; i < expected.size(); ++i)
-    expected[i] = rounded<Accumulate<T>>(sums[static_cast<size_t>(i)], in.values, roundings);
+    expected[i] =
+        rounded<Accumulate<T>>(sums[static_cast<size_t>(i)], in.values, rows.most_terms() + 2);
   return expected;
 }
 

@@ -27,7 +27,8 @@ void test_widening(const Device& device) {
   for (const int64_t length : kRowLengths) {
     const View view = rows_of(length, elements.size());
     Buffer<float> mean(elements.size());
-    device.kernels<T>().mean_forward({view, elements.data(), mean.data()}, 0, view_units(view));
+    run_kernel(device.kernels<T>().mean_forward, {view, elements.data(), mean.data()},
+               view_units(view));
     const Departures wrong = departures(mean, expected);
     CHECK(wrong.count == 0, kName<T>, length, wrong);
   }
@@ -42,8 +43,8 @@ void test_round_trip(const Device& device) {
   for (const int64_t length : kRowLengths) {
     const View view = rows_of(length, elements.size());
     Buffer<T> out(elements.size());
-    device.kernels<T>().gate_forward({view, elements.data(), logits.data(), out.data()}, 0,
-                                     view_units(view));
+    run_kernel(device.kernels<T>().gate_forward, {view, elements.data(), logits.data(), out.data()},
+               view_units(view));
     const Departures wrong = departures(out, expected);
     CHECK(wrong.count == 0, kName<T>, length, wrong);
   }
@@ -99,8 +100,8 @@ void test_narrowing(const Device& device) {
   for (const int64_t length : kRowLengths) {
     const View view = rows_of(length, grad_mean.size());
     Buffer<T> grad_frames(grad_mean.size());
-    device.kernels<T>().mean_backward({view, grad_mean.data(), grad_frames.data()}, 0,
-                                      view_units(view));
+    run_kernel(device.kernels<T>().mean_backward, {view, grad_mean.data(), grad_frames.data()},
+               view_units(view));
     const Departures wrong = departures(grad_frames, expected);
     CHECK(wrong.count == 0, kName<T>, length, wrong);
   }

@@ -132,7 +132,7 @@ void test_view(const Device& device, const View& view, const Spread& spread, Ran
   CHECK(frames.guards_are_untouched(), name);
 
   Buffer<E> again(mean.size()), squares(m2.size());
-  kernel(arguments(again, squares), 0, view_units(view));
+  run_kernel(kernel, arguments(again, squares), view_units(view));
   const bool negative = std::any_of(squares.data(), squares.data() + squares.size(),
                                     [](E value) { return value < 0; });
   CHECK(!negative, name);

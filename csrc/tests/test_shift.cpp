@@ -92,7 +92,7 @@ void test_shift_case(const Device& device, const ShiftCase& c, Random& random) {
   };
   Buffer<T> out(size);
   const int64_t units = arguments(out).units();
-  kernel(arguments(out), 0, units);
+  run_kernel(kernel, arguments(out), units);
   const std::string name = text_of("shift_forward<", kName<T>, "> ", c);
   CHECK(out.same_bytes(expected), name);
   CHECK(out.guards_are_untouched() && in.guards_are_untouched(), name);

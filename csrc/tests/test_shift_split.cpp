@@ -179,27 +179,24 @@ std::vector<double> gradients_that_pass(const SplitInputs<T>& in) {
   return d;
 }
 
-// (rows, 2, channels): a row per unit (NHWC) or per frame (NCHW). Products are of a rounded
-// difference.
+// (rows, 2, channels). Products are of a rounded difference.
 template <typename T>
 Output<Accumulate<T>> sums_naively(const SplitInputs<T>& in, const std::vector<double>& d) {
   const FrameShape& shape = in.c.shape;
-  const std::vector<int64_t> sets = sets_of_pixels(shape);
-  std::vector<Sum> sums(
-      static_cast<size_t>(shape.frames() * sets_of_sums(shape) * 2 * shape.channels));
+  const SumRows rows = Device::rows_of_sums(shape);
+  std::vector<Sum> sums(static_cast<size_t>(rows.rows() * 2 * shape.channels));
   for_each_element(shape, [&](int64_t frame, int64_t channel, int64_t pixel) {
     const int64_t at = offset_of(shape, frame, channel, pixel);
-    const int64_t row = frame * sets_of_sums(shape) + sets[static_cast<size_t>(pixel)];
-    const auto to = static_cast<size_t>(row * 2 * shape.channels + channel);
+    const auto to = static_cast<size_t>(rows.row_of(frame, pixel) * 2 * shape.channels + channel);
     const double grad = d[static_cast<size_t>(at)];
     sums[to].add(grad);
     sums[to + static_cast<size_t>(shape.channels)].add(grad *
                                                        (to_double(in.u[at]) - in.mean[channel]));
   });
   Output<Accumulate<T>> expected(static_cast<int64_t>(sums.size()));
-  const auto roundings = static_cast<double>(shape.pixels() + 2);
   for (int64_t i = 0; i < expected.size(); ++i)
-    expected[i] = rounded<Accumulate<T>>(sums[static_cast<size_t>(i)], in.values, roundings);
+    expected[i] =
+        rounded<Accumulate<T>>(sums[static_cast<size_t>(i)], in.values, rows.most_terms() + 2);
   return expected;
 }
 

@@ -20,8 +20,8 @@ void test_gates(const Device& device, std::vector<Accumulate<T>> logit_values,
   for (const int64_t length : kRowLengths) {
     const View view = rows_of(length, logits.size());
     Buffer<T> gates(logits.size());
-    device.kernels<T>().gate_forward({view, ones.data(), logits.data(), gates.data()}, 0,
-                                     view_units(view));
+    run_kernel(device.kernels<T>().gate_forward, {view, ones.data(), logits.data(), gates.data()},
+               view_units(view));
     const Departures wrong = departures(gates, expected);
     CHECK(wrong.count == 0, kName<T>, length, wrong, static_cast<double>(logits[wrong.first]));
   }

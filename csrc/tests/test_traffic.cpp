@@ -41,19 +41,20 @@ void test_view(const Device& device, const View& view) {
   const auto kernels = device.kernels<T>();
   const std::string of = text_of("<", kName<T>, "> ", view);
   check_traffic("mean_forward" + of, {large, small}, [&] {
-    kernels.mean_forward({view, x.data(), mean.data()}, 0, units);
+    run_kernel(kernels.mean_forward, {view, x.data(), mean.data()}, units);
   });
   check_traffic("mean_backward" + of, {small, large}, [&] {
-    kernels.mean_backward({view, a.data(), out.data()}, 0, units);
+    run_kernel(kernels.mean_backward, {view, a.data(), out.data()}, units);
   });
   check_traffic("moments_forward" + of, {large, 2 * small}, [&] {
-    kernels.moments_forward({view, x.data(), mean.data(), m2.data()}, 0, units);
+    run_kernel(kernels.moments_forward, {view, x.data(), mean.data(), m2.data()}, units);
   });
   check_traffic("gate_forward" + of, {large + small, large}, [&] {
-    kernels.gate_forward({view, x.data(), a.data(), out.data()}, 0, units);
+    run_kernel(kernels.gate_forward, {view, x.data(), a.data(), out.data()}, units);
   });
   check_traffic("gate_backward" + of, {2 * large + small, large + small}, [&] {
-    kernels.gate_backward({view, x.data(), y.data(), a.data(), out.data(), mean.data()}, 0, units);
+    run_kernel(kernels.gate_backward, {view, x.data(), y.data(), a.data(), out.data(), mean.data()},
+               units);
   });
 }
 
@@ -68,8 +69,9 @@ void test_shift_traffic(const Device& device, const ShiftArguments<T>& shape) {
   // Two groups of channels have a frame less to come from.
   const int64_t zeros = size / shape.frames / shape.channels * 2 * shape.fold;
   const int64_t bytes = int64_t{sizeof(T)};
-  check_traffic(text_of("shift_forward<", kName<T>, ">"), {(size - zeros) * bytes, size * bytes},
-                [&] { device.kernels<T>().shift_forward(arguments, 0, arguments.units()); });
+  check_traffic(
+      text_of("shift_forward<", kName<T>, ">"), {(size - zeros) * bytes, size * bytes},
+      [&] { run_kernel(device.kernels<T>().shift_forward, arguments, arguments.units()); });
 }
 
 }  // namespace

@@ -15,6 +15,8 @@
 inline uint3 threadIdx, blockIdx;
 inline dim3 blockDim, gridDim;
 
+inline const char* cudaGetErrorString(cudaError_t) { return "the emulator has printed why"; }
+
 namespace stc::emulated {
 
 constexpr int kWarpSize = 32;

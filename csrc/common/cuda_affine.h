@@ -1,0 +1,48 @@
+// What jobs over frames share: values per channel, and ReLU forward and backward.
+#pragma once
+
+#include "common/cuda_plan.h"
+#include "common/work.h"
+
+namespace stc::cuda {
+
+// Rows of all channels, or planes of one.
+inline View channel_view(const FrameShape& shape) {
+  if (shape.channels_last) return {1, shape.frames() * shape.pixels(), shape.channels};
+  return {shape.frames() * shape.channels, shape.pixels(), 1};
+}
+
+// The channel of a plane, or the first one of a vector of columns.
+template <typename Group>
+STC_DEVICE auto channel_of(const Group& group, int64_t channels) {
+  if constexpr (Group::kIsColumn) return group.column;
+  return group.at % static_cast<decltype(group.at)>(channels);
+}
+
+// (kinds, C), or for planes (frames, kinds, C).
+template <int N, typename Group, typename E, int K>
+STC_DEVICE void store_channel_sums(E* sums, int64_t all_channels, const Group& group,
+                                   const Values<E, N, K>& values) {
+  const auto channels = static_cast<decltype(group.at)>(all_channels);
+  const auto frame = Group::kIsColumn ? 0 : group.at / channels;
+  const auto at = frame * K * channels + channel_of(group, all_channels);
+#pragma unroll
+  for (int k = 0; k < K; ++k) store_anywhere(sums + (at + k * channels), values[k]);
+}
+
+// NaN stays NaN, as in PyTorch.
+template <typename E, int N>
+STC_DEVICE Vec<E, N> relu(Vec<E, N> values) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = values[i] < 0 ? 0 : values[i];
+  return values;
+}
+
+template <typename E, int N>
+STC_DEVICE Vec<E, N> where_relu_passes(const Vec<E, N>& values, Vec<E, N> grad) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) grad[i] = values[i] <= 0 ? 0 : grad[i];
+  return grad;
+}
+
+}  // namespace stc::cuda
