@@ -17,6 +17,9 @@ EMULATED_LIBRARY_VARIABLE = "STC_OPS_EMULATED"
 
 COMPILED_BACKENDS = ["cpu", "emulated_cuda", pytest.param("cuda", marks=pytest.mark.gpu)]
 EVERY_BACKEND = ["reference", *COMPILED_BACKENDS]
+every_backend_of_cpu_tensors = pytest.mark.parametrize(
+    "backend", ["reference", "cpu", "emulated_cuda"], indirect=True
+)
 on_compiled_backends = pytest.mark.parametrize("backend", COMPILED_BACKENDS, indirect=True)
 
 

@@ -110,7 +110,7 @@ def test_autocast(backend, case, clips, mode, memory_format):
     problem = make_problem(case, clips, mode, torch.bfloat16, memory_format)
     expected, gradients = fused_oracle(problem)
     fresh = problem.fresh()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):
         outputs = fresh.outputs()
     actual = collect_results(fresh, outputs, gradients)
     for name, result in actual.items():
@@ -123,6 +123,6 @@ def test_autocast(backend, case, clips, mode, memory_format):
 @every_call({"typical": CLIPS}, TYPICAL, ["training"])
 def test_float32_frames_under_autocast_stay_float32(backend, case, clips, mode):
     problem = make_problem(case, clips, mode)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):
         outputs = problem.outputs()
     assert all(each.dtype == torch.float32 for each in outputs)
