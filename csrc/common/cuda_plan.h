@@ -82,11 +82,11 @@ int width_of_columns(const Job& job, const View& view) {
 // In blocks of most_rows, or in as many as keep the device busy.
 template <typename Job>
 ColumnPlan plan_of(const Job& job, const View& view, int64_t most_rows) {
-  return {view, width_of_columns(job, view), kRowsAtOnce<Job>, most_rows};
+  return {view, width_of_columns(job, view), Job::kRowsAtOnce, most_rows};
 }
 template <typename Job>
 ColumnPlan filling_plan_of(const Job& job, const View& view) {
-  return ColumnPlan::filling(view, width_of_columns(job, view), kRowsAtOnce<Job>);
+  return ColumnPlan::filling(view, width_of_columns(job, view), Job::kRowsAtOnce);
 }
 
 template <int N, typename Job>
@@ -111,31 +111,28 @@ cudaError_t run_columns(const Job& job, const View& view, const ColumnPlan& plan
                                                 : launch_columns<1>(job, view, plan, stream);
 }
 
-template <int N, int Lanes, typename Job>
-cudaError_t launch_planes(const Job& job, const View& view, cudaStream_t stream) {
-  return with_offsets<(N > 1)>(view.size(), [&](auto offset) {
-    using I = decltype(offset);
-    const dim3 grid(static_cast<unsigned>(ceil_div(view.outer, kPlaneThreads / Lanes)));
-    return launch(plane_kernel<Job, N, Lanes, I>, grid, dim3(kPlaneThreads), 0, stream, job,
-                  static_cast<I>(view.outer), static_cast<I>(view.reduced));
-  });
+// A quarter of a warp, a warp or a whole block per plane, for one vector per thread and more.
+inline int lanes_of_plane(int64_t vectors) {
+  return vectors <= 16 ? kWarp / 4 : vectors <= 256 ? kWarp : kPlaneThreads;
 }
 
-// A quarter of a warp, a warp or a whole block per plane, for one vector per thread and more.
 template <int N, typename Job>
-cudaError_t run_planes_of(const Job& job, const View& view, cudaStream_t stream) {
-  const int64_t vectors = view.reduced / N;
-  if (vectors <= 16) return launch_planes<N, 8>(job, view, stream);
-  if (vectors <= 256) return launch_planes<N, kWarp>(job, view, stream);
-  return launch_planes<N, kPlaneThreads>(job, view, stream);
+cudaError_t launch_planes(const Job& job, const View& view, cudaStream_t stream) {
+  const int lanes = lanes_of_plane(view.reduced / N);
+  return with_offsets<(N > 1)>(view.size(), [&](auto offset) {
+    using I = decltype(offset);
+    const dim3 grid(static_cast<unsigned>(ceil_div(view.outer, kPlaneThreads / lanes)));
+    return launch(plane_kernel<Job, N, I>, grid, dim3(kPlaneThreads), 0, stream, job,
+                  static_cast<I>(view.outer), static_cast<I>(view.reduced), lanes);
+  });
 }
 
 template <typename Job>
 cudaError_t run_planes(const Job& job, const View& view, cudaStream_t stream) {
   constexpr int kWidest = kLanes<typename Job::Element>;
   if (view.outer == 0) return cudaSuccess;
-  return job.is_aligned() ? run_planes_of<kWidest>(job, view, stream)
-                          : run_planes_of<1>(job, view, stream);
+  return job.is_aligned() ? launch_planes<kWidest>(job, view, stream)
+                          : launch_planes<1>(job, view, stream);
 }
 
 // Jobs that sum nothing up.
@@ -176,7 +173,7 @@ struct FromScratch {
   using Sums = typename Job::template Result<N>;
   template <int N>
   using Loaded = Sums<N>;
-  static constexpr int kTensors = Sums<1>::kArrays;
+  static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = Job::kSmall;
 
   Job job;
@@ -208,24 +205,30 @@ struct FromScratch {
   }
 };
 
+// What the first pass leaves for the second.
+template <typename Job>
+View parts_of(const View& view, const ColumnPlan& plan) {
+  if (Job::kSumsOuter) return {1, view.outer * plan.splits, view.inner};
+  return {view.outer, plan.splits, view.inner};
+}
+
 // Bytes of scratch that reduce_columns wants: none where one pass will do.
 template <typename Job>
 int64_t columns_scratch_bytes(const Job& job, const View& view) {
-  const int64_t splits = filling_plan_of(job, view).splits;
+  const View parts = parts_of<Job>(view, filling_plan_of(job, view));
   const int64_t arrays = Job::template Result<1>::kArrays;
-  return splits == 1 ? 0
-                     : arrays * view.outer * splits * view.inner * int64_t{sizeof(typename Job::E)};
+  return parts.reduced == 1 ? 0 : arrays * parts.size() * int64_t{sizeof(typename Job::E)};
 }
 
 template <typename Job>
 cudaError_t reduce_columns(const Job& job, const View& view, void* scratch, cudaStream_t stream) {
   using E = typename Job::E;
   const ColumnPlan plan = filling_plan_of(job, view);
-  if (plan.splits == 1) return run_columns(job, view, plan, stream);
-  const View parts{view.outer, plan.splits, view.inner};
+  const View parts = parts_of<Job>(view, plan);
+  if (parts.reduced == 1) return run_columns(job, view, plan, stream);
   auto* sums = static_cast<E*>(scratch);
   const cudaError_t error = run_columns(
-      ToScratch<Job>{job, sums, parts.size(), parts.reduced, parts.inner}, view, plan, stream);
+      ToScratch<Job>{job, sums, parts.size(), plan.splits, parts.inner}, view, plan, stream);
   if (error != cudaSuccess) return error;
   const FromScratch<Job> second{job, sums, parts.size(), view.reduced, plan.rows_per_split};
   return run_columns(second, parts, plan_of(second, parts, parts.reduced), stream);

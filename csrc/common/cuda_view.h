@@ -3,7 +3,7 @@
 //
 //   Element, E             what is loaded, and what is computed with
 //   kHasPlanes, by_planes()          whether it ever goes by planes, and whether now
-//   kTensors               how many tensors of elements are loaded
+//   kRowsAtOnce            rows, or vectors of a plane, that a thread loads before it uses them
 //   kSmall                 how many values of small tensors a group of elements has
 //   small<N>(group)        those values, of N groups side by side
 //   load<N>(group, row, at)          an element of each tensor
@@ -24,10 +24,6 @@ constexpr int kColumnThreads = 256;
 constexpr int kPlaneThreads = 128;
 // On a multiprocessor, at least: a bound for registers.
 constexpr int kBlocksAtOnce = 2;
-
-// Rows, or vectors of a plane, that a thread loads before it uses them.
-template <typename Job>
-constexpr int kRowsAtOnce = Job::kTensors > 2 ? 2 : 4;
 
 // The elements that share values of the small tensors: a column, or a plane.
 template <typename I, bool kOfColumn>
@@ -87,7 +83,7 @@ STC_DEVICE SmallOf<Job, N> small_of_columns(const Job& job, const Group& group, 
 template <int N, typename Sums, typename Job, typename Group, typename I>
 STC_DEVICE void visit_rows(Sums& sums, const Job& job, const SmallOf<Job, N>& small,
                            const Group& group, I column_at, I inner, I row, I end, int step) {
-  constexpr int kRows = kRowsAtOnce<Job>;
+  constexpr int kRows = Job::kRowsAtOnce;
 #pragma unroll 1
   for (; row < end; row += kRows * step) {
     typename Job::template Loaded<N> loaded[kRows];
@@ -134,21 +130,22 @@ __global__ void __launch_bounds__(kColumnThreads, kBlocksAtOnce)
 
 // Elements [begin, end) of a plane, by the threads lane, lane + lanes, ... With N > 1, vectors
 // begin at multiples of N; what lies outside of them is left to visit_edges.
-template <int N, int Lanes, typename Sums, typename Job, typename Group, typename I>
+template <int N, typename Sums, typename Job, typename Group, typename I>
 STC_DEVICE void visit_run(Sums& sums, const Job& job, const SmallOf<Job, N>& small,
-                          const Group& group, I plane_at, I begin, I end, int lane) {
-  constexpr int kStep = Lanes * N, kRows = kRowsAtOnce<Job>;
+                          const Group& group, I plane_at, I begin, I end, int lane, int lanes) {
+  constexpr int kRows = Job::kRowsAtOnce;
+  const int step = lanes * N;
 #pragma unroll 1
-  for (I at = begin + lane * N; at < end; at += kRows * kStep) {
+  for (I at = begin + lane * N; at < end; at += kRows * step) {
     typename Job::template Loaded<N> loaded[kRows];
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
-      const I next = at + k * kStep;
+      const I next = at + k * step;
       if (next < end) loaded[k] = job.template load<N>(group, next - plane_at, next);
     }
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
-      const I next = at + k * kStep;
+      const I next = at + k * step;
       if (next < end)
         sums.add(job.template visit<N>(loaded[k], small, group, next - plane_at, next));
     }
@@ -156,13 +153,14 @@ STC_DEVICE void visit_run(Sums& sums, const Job& job, const SmallOf<Job, N>& sma
 }
 
 // The elements before `first` and from `last` on.
-template <int Lanes, typename Sums, typename Job, typename Group, typename I>
+template <typename Sums, typename Job, typename Group, typename I>
 STC_DEVICE void visit_edges(Sums& sums, const Job& job, const SmallOf<Job, 1>& small,
-                            const Group& group, I begin, I first, I last, I end, int lane) {
+                            const Group& group, I begin, I first, I last, I end, int lane,
+                            int lanes) {
   const int before = static_cast<int>(first - begin);
   const int count = before + static_cast<int>(end - last);
 #pragma unroll 1
-  for (int i = lane; i < count; i += Lanes) {
+  for (int i = lane; i < count; i += lanes) {
     const I at = i < before ? begin + i : last + (i - before);
     const auto loaded = job.template load<1>(group, at - begin, at);
     sums.add(job.template visit<1>(loaded, small, group, at - begin, at));
@@ -170,43 +168,45 @@ STC_DEVICE void visit_edges(Sums& sums, const Job& job, const SmallOf<Job, 1>& s
 }
 
 // For all threads of a plane, loaded once per warp of them.
-template <int Lanes, typename Job, typename Group>
-STC_DEVICE SmallOf<Job, 1> small_of_plane(const Job& job, const Group& group, bool inside) {
-  constexpr int kShared = Lanes < kWarp ? Lanes : kWarp;
+template <typename Job, typename Group>
+STC_DEVICE SmallOf<Job, 1> small_of_plane(const Job& job, const Group& group, bool inside,
+                                          int lanes_of_warp) {
   SmallOf<Job, 1> small{};
   if constexpr (Job::kSmall > 0) {
-    if (inside && threadIdx.x % kShared == 0) small = job.template small<1>(group);
+    if (inside && threadIdx.x % lanes_of_warp == 0) small = job.template small<1>(group);
 #pragma unroll
     for (int k = 0; k < Job::kSmall; ++k)
-      small[k][0] = __shfl_sync(kWholeWarp, small[k][0], 0, kShared);
+      small[k][0] = __shfl_sync(kWholeWarp, small[k][0], 0, lanes_of_warp);
   }
   return small;
 }
 
-template <typename Job, int N, int Lanes, typename I>
+// `lanes` threads to a plane: some of a warp, a warp, or all of the block.
+template <typename Job, int N, typename I>
 __global__ void __launch_bounds__(kPlaneThreads, kBlocksAtOnce)
-    plane_kernel(Job job, I planes, I reduced) {
+    plane_kernel(Job job, I planes, I reduced, int lanes) {
   using Sums = typename Job::template Sums<N>;
   using EdgeSums = typename Job::template Sums<1>;
-  const int lane = threadIdx.x % Lanes;
+  const int lanes_of_warp = lanes < kWarp ? lanes : kWarp;
+  const int lane = threadIdx.x % lanes;
   const I plane =
-      static_cast<I>(blockIdx.x) * (kPlaneThreads / Lanes) + static_cast<int>(threadIdx.x) / Lanes;
+      static_cast<I>(blockIdx.x) * (kPlaneThreads / lanes) + static_cast<int>(threadIdx.x) / lanes;
   const bool inside = plane < planes;
   const Group<I, false> group{plane, 0, plane, 0};
-  const auto small = small_of_plane<Lanes>(job, group, inside);
+  const auto small = small_of_plane(job, group, inside, lanes_of_warp);
   const I begin = inside ? plane * reduced : 0, end = inside ? begin + reduced : 0;
   const I aligned = begin + (N - begin % N) % N;
   const I first = aligned < end ? aligned : end;
   const I last = first + (end - first) / N * N;
   Sums sums = Sums::none();
-  visit_run<N, Lanes>(sums, job, repeated<N>(small), group, begin, first, last, lane);
+  visit_run<N>(sums, job, repeated<N>(small), group, begin, first, last, lane, lanes);
   EdgeSums edges = EdgeSums::none();
-  if constexpr (N > 1) visit_edges<Lanes>(edges, job, small, group, begin, first, last, end, lane);
+  if constexpr (N > 1) visit_edges(edges, job, small, group, begin, first, last, end, lane, lanes);
   if constexpr (Sums::kArrays > 0) {
     auto result = folded<N>(sums.result());
     if constexpr (N > 1) result.add(edges.result());
-    result = sum_of_warp(result, (Lanes < kWarp ? Lanes : kWarp) / 2, 1);
-    if constexpr (Lanes > kWarp) result = sum_of_warps<kPlaneThreads / kWarp>(result, 1);
+    result = sum_of_warp(result, lanes_of_warp / 2, 1);
+    if (lanes > kWarp) result = sum_of_warps<kPlaneThreads / kWarp>(result, 1);
     if (lane == 0 && inside) job.template finish<1>(result, small, group);
   }
 }

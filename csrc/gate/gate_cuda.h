@@ -31,7 +31,7 @@ struct GateJob {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 1;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 1;
 
   GateArguments<T> a;
@@ -67,8 +67,9 @@ struct GateBackwardJob {
   using Sums = cuda::Sums<E, N>;
   template <int N>
   using Result = Sums<N>;
+  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 2;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 1;
 
   GateBackwardArguments<T> a;

@@ -15,8 +15,9 @@ struct MeanJob {
   using Sums = cuda::Sums<E, N>;
   template <int N>
   using Result = Sums<N>;
+  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 1;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 0;
 
   MeanArguments<T> a;
@@ -49,8 +50,9 @@ struct MomentsJob {
   using Sums = PivotSums<E, N>;
   template <int N>
   using Result = Moments<E, N>;
+  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 1;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 0;
 
   MomentsArguments<T> a;
@@ -84,7 +86,7 @@ struct MeanBackwardJob {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 0;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 1;
 
   MeanBackwardArguments<T> a;

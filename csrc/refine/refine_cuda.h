@@ -88,7 +88,7 @@ struct RefineJob {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = !kPerPixel;
-  static constexpr int kTensors = 1;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 2;
 
   Arguments a;
@@ -138,8 +138,9 @@ struct RefineSumsJob {
   using Sums = cuda::Sums<E, N, 2>;
   template <int N>
   using Result = Sums<N>;
+  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = !kPerPixel;
-  static constexpr int kTensors = 2;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 3;
 
   Arguments b;
@@ -196,7 +197,7 @@ struct RefineBackwardJob {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = !kPerPixel;
-  static constexpr int kTensors = 2;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 4;
 
   Arguments b;

@@ -18,7 +18,7 @@ struct ResidualJob {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 2;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = kNormalized ? 3 : 2;
 
   ResidualArguments<T> a;
@@ -73,8 +73,9 @@ struct ResidualSumsJob {
   using Sums = cuda::Sums<E, N, kKinds>;
   template <int N>
   using Result = Sums<N>;
+  static constexpr bool kSumsOuter = false;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = kNormalized ? 4 : 3;
+  static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = kKinds - 1;
 
   ResidualBackwardArguments<T> b;
@@ -135,7 +136,7 @@ struct ResidualBackwardJob<T, false> {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 2;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 3;
 
   ResidualBackwardArguments<T> b;
@@ -175,7 +176,7 @@ struct ResidualBackwardJob<T, true> {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 4;
+  static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 6;
 
   ResidualBackwardArguments<T> b;

@@ -5,116 +5,94 @@
 
 namespace stc::cuda {
 
-// What of the results belongs to an element of u. Each element of them belongs to one: where the
-// shift finds no frame, to the one that it takes out of the clip.
-enum class SplitPart { nothing, spatial, zero_of_spatial, temporal };
-
-template <typename I>
-struct SplitTarget {
-  SplitPart part;
-  I offset;
-
-  STC_DEVICE bool has_value() const {
-    return part == SplitPart::spatial || part == SplitPart::temporal;
-  }
-};
-
-template <typename I>
-struct SplitElement {
-  I frame;
-  I pixel;
-  I channel;
-};
-
+// Where the elements of u are in the results. Each element of `spatial` belongs to one of u: where
+// the shift finds no frame, to the one that it takes out of the clip, and is zero.
 template <typename T>
 struct SplitPlaces {
   ShiftSplitArguments<T> a;
 
-  // Columns: frame by frame, or all of them together.
+  // How far each part is moved, and whether it leaves the clip.
+  template <typename I>
+  struct Moves {
+    I first, second;
+    bool first_leaves, second_leaves;
+
+    STC_DEVICE I distance(int part) const { return part == 0 ? first : part == 1 ? second : 0; }
+    STC_DEVICE bool leaves(int part) const {
+      return part == 0 ? first_leaves : part == 1 && second_leaves;
+    }
+  };
+
   View view() const {
     if (!a.shape.channels_last) return channel_view(a.shape);
     return {a.shape.frames(), a.shape.pixels(), a.shape.channels};
   }
-  View view_of_all_frames() const { return channel_view(a.shape); }
 
-  // Vectors of columns stay vectors in the results, or are divided.
+  // Vectors of u stay vectors in the results, but for those of columns that are moved apart.
   bool is_aligned() const {
-    return !a.shape.channels_last || (a.spatial_channels % kLanes<T> == 0 &&
-                                      (a.shape.channels - a.spatial_channels) % kLanes<T> == 0);
+    if (!a.shape.channels_last) return a.stride == 1;
+    return a.spatial_channels % kLanes<T> == 0 &&
+           (a.shape.channels - a.spatial_channels) % kLanes<T> == 0;
   }
 
+  template <typename Group>
+  STC_DEVICE bool is_spatial(const Group& group) const {
+    return channel_of(group, a.shape.channels) < a.spatial_channels;
+  }
+
+  template <typename Group>
+  STC_DEVICE auto moves(const Group& group) const {
+    using I = decltype(group.at);
+    const auto segments = static_cast<I>(a.num_segments);
+    const I time = frame(group) % segments;
+    const I one = static_cast<I>(a.shape.height * a.shape.width * a.spatial_channels);
+    const bool is_first = time == 0, is_last = time == segments - 1;
+    return Moves<I>{is_first ? (segments - 1) * one : -one, is_last ? (1 - segments) * one : one,
+                    is_first, is_last};
+  }
+
+  // Of channels [0, fold), [fold, 2 * fold) or the others.
+  template <typename I>
+  STC_DEVICE int part(I channel) const {
+    const auto fold = static_cast<I>(a.fold);
+    return channel < fold ? 0 : channel < 2 * fold ? 1 : 2;
+  }
+
+  // In `spatial`, without the moves.
   template <typename Group, typename I>
-  STC_DEVICE SplitElement<I> element(const Group& group, I row) const {
-    const auto pixels = static_cast<I>(a.shape.height * a.shape.width);
-    const I channel = channel_of(group, a.shape.channels);
-    if constexpr (Group::kIsColumn) return {group.outer + row / pixels, row % pixels, channel};
-    return {group.at / static_cast<I>(a.shape.channels), row, channel};
+  STC_DEVICE I spatial_offset(const Group& group, I row) const {
+    return offset(group, channel_of(group, a.shape.channels), row, a.spatial_channels,
+                  a.shape.height * a.shape.width);
   }
 
-  template <typename I>
-  STC_DEVICE SplitTarget<I> spatial_target(const SplitElement<I>& e) const {
-    const auto segments = static_cast<I>(a.num_segments), fold = static_cast<I>(a.fold);
-    const I away = e.channel < fold ? -1 : e.channel < 2 * fold ? 1 : 0;
-    const I time = e.frame % segments + away;
-    const bool leaves = time < 0 || time >= segments;
-    const I frame = e.frame + away - (leaves ? away * segments : 0);
-    return {leaves ? SplitPart::zero_of_spatial : SplitPart::spatial,
-            offset(frame, e.channel, e.pixel, a.spatial_channels, a.shape.height * a.shape.width)};
-  }
-
-  template <typename I>
-  STC_DEVICE SplitTarget<I> temporal_target(const SplitElement<I>& e) const {
+  // In `temporal`, or below zero for pixels that it leaves out.
+  template <typename Group, typename I>
+  STC_DEVICE I temporal_offset(const Group& group, I row) const {
     const auto stride = static_cast<I>(a.stride), width = static_cast<I>(a.shape.width);
-    const I channel = e.channel - static_cast<I>(a.spatial_channels);
+    const auto channel = static_cast<I>(channel_of(group, a.shape.channels) - a.spatial_channels);
     const int64_t channels = a.shape.channels - a.spatial_channels;
-    const int64_t pixels = a.shape.height * a.shape.width;
-    if (stride == 1)
-      return {SplitPart::temporal, offset(e.frame, channel, e.pixel, channels, pixels)};
-    const I y = e.pixel / width, x = e.pixel % width;
-    if (y % stride != 0 || x % stride != 0) return {SplitPart::nothing, 0};
+    if (stride == 1) return offset(group, channel, row, channels, a.shape.height * a.shape.width);
+    const I y = row / width, x = row % width;
+    if (y % stride != 0 || x % stride != 0) return -1;
     const I columns = (width + stride - 1) / stride;
     const I rows = (static_cast<I>(a.shape.height) + stride - 1) / stride;
-    const I pixel = y / stride * columns + x / stride;
-    return {SplitPart::temporal,
-            offset(e.frame, channel, pixel, channels, int64_t{rows} * columns)};
-  }
-
-  template <typename I>
-  STC_DEVICE SplitTarget<I> target(const SplitElement<I>& e) const {
-    return e.channel < a.spatial_channels ? spatial_target(e) : temporal_target(e);
-  }
-
-  // Whether the elements of a vector have targets side by side.
-  template <int N, typename Group, typename I>
-  STC_DEVICE bool is_undivided(const Group&, const SplitElement<I>& first) const {
-    const auto fold = static_cast<I>(a.fold);
-    if (!Group::kIsColumn) return first.channel < a.spatial_channels || a.stride == 1;
-    const auto part = [&](I channel) { return (channel >= fold) + (channel >= 2 * fold); };
-    return part(first.channel) == part(first.channel + N - 1);
-  }
-
-  template <typename Group, typename I>
-  STC_DEVICE static SplitElement<I> beside(const Group&, SplitElement<I> element, int i) {
-    (Group::kIsColumn ? element.channel : element.pixel) += i;
-    return element;
-  }
-
-  // Whether any element of the vector has a value in the results.
-  template <int N, typename Group, typename I>
-  STC_DEVICE bool has_values(const Group& group, const SplitElement<I>& first) const {
-    if (is_undivided<N>(group, first)) return target(first).has_value();
-    bool any = false;
-#pragma unroll
-    for (int i = 0; i < N; ++i) any |= target(beside(group, first, i)).has_value();
-    return any;
+    return offset(group, channel, y / stride * columns + x / stride, channels,
+                  int64_t{rows} * columns);
   }
 
  private:
-  template <typename I>
-  STC_DEVICE I offset(I frame, I channel, I pixel, int64_t channels, int64_t pixels) const {
+  template <typename Group>
+  STC_DEVICE auto frame(const Group& group) const {
+    if constexpr (Group::kIsColumn) return group.outer;
+    return group.at / static_cast<decltype(group.at)>(a.shape.channels);
+  }
+
+  template <typename Group, typename I>
+  STC_DEVICE I offset(const Group& group, I channel, I pixel, int64_t channels,
+                      int64_t pixels) const {
     const auto all = static_cast<I>(channels), plane = static_cast<I>(pixels);
-    return a.shape.channels_last ? (frame * plane + pixel) * all + channel
-                                 : (frame * all + channel) * plane + pixel;
+    if constexpr (Group::kIsColumn) return (frame(group) * plane + pixel) * all + channel;
+    return (frame(group) * all + channel) * plane + pixel;
   }
 };
 
@@ -127,7 +105,7 @@ struct SplitJob {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 1;
+  static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 2;
 
   SplitPlaces<T> places;
@@ -147,32 +125,35 @@ struct SplitJob {
         {load_anywhere<N>(places.a.scale + channel), load_anywhere<N>(places.a.shift + channel)}};
   }
   template <int N, typename Group, typename I>
-  STC_DEVICE Vec<T, N> load(const Group& group, I row, I at) const {
-    if (!places.template has_values<N>(group, places.element(group, row))) return {};
+  STC_DEVICE Vec<T, N> load(const Group&, I, I at) const {
     return cuda::load<N>(places.a.u + at);
   }
   template <int N, typename Group, typename I>
   STC_DEVICE NoSums visit(const Vec<T, N>& u, const Values<E, N, kSmall>& values,
                           const Group& group, I row, I) const {
     const Vec<T, N> v = narrowed<T>(relu(values[0] * widened(u) + values[1]));
-    const SplitElement<I> first = places.element(group, row);
-    if (places.template is_undivided<N>(group, first)) {
-      put(group, places.target(first), v);
-    } else {
-#pragma unroll
-      for (int i = 0; i < N; ++i)
-        put(group, places.target(places.beside(group, first, i)), Vec<T, 1>{{v[i]}});
+    if (places.is_spatial(group)) {
+      store_spatial(group, row, v);
+    } else if (const I offset = places.temporal_offset(group, row); offset >= 0) {
+      store_in(group, places.a.temporal + offset, v);
     }
     return {};
   }
 
  private:
   template <typename Group, typename I, int N>
-  STC_DEVICE void put(const Group& group, const SplitTarget<I>& target, Vec<T, N> v) const {
-    if (target.part == SplitPart::nothing) return;
-    if (target.part == SplitPart::zero_of_spatial) v = {};
-    T* to = target.part == SplitPart::temporal ? places.a.temporal : places.a.spatial;
-    store_in(group, to + target.offset, v);
+  STC_DEVICE void store_spatial(const Group& group, I row, const Vec<T, N>& v) const {
+    const auto moves = places.moves(group);
+    const I channel = channel_of(group, places.a.shape.channels);
+    T* to = places.a.spatial + places.spatial_offset(group, row);
+    const int part = places.part(channel);
+    if (!Group::kIsColumn || part == places.part(channel + N - 1))
+      return store_in(group, to + moves.distance(part), moves.leaves(part) ? Vec<T, N>{} : v);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      const int own = places.part(channel + i);
+      store(to + (moves.distance(own) + i), Vec<T, 1>{{moves.leaves(own) ? T{} : v[i]}});
+    }
   }
 };
 
@@ -195,23 +176,32 @@ struct SplitGradients {
     return are_aligned(b.forward.u, b.grad_spatial, b.grad_temporal) && places.is_aligned();
   }
 
+  // Zero where nothing became of it.
   template <int N, typename Group, typename I>
   STC_DEVICE Vec<T, N> load(const Group& group, I row) const {
-    const SplitElement<I> first = places.element(group, row);
-    if (places.template is_undivided<N>(group, first)) return take<N>(group, places.target(first));
-    Vec<T, N> grad;
-#pragma unroll
-    for (int i = 0; i < N; ++i)
-      grad[i] = take<1>(group, places.target(places.beside(group, first, i)))[0];
-    return grad;
+    if (places.is_spatial(group)) return load_spatial<N>(group, row);
+    const I offset = places.temporal_offset(group, row);
+    return offset < 0 ? Vec<T, N>{} : load_in<N>(group, b.grad_temporal + offset);
   }
 
  private:
   template <int N, typename Group, typename I>
-  STC_DEVICE Vec<T, N> take(const Group& group, const SplitTarget<I>& target) const {
-    if (!target.has_value()) return {};
-    const T* from = target.part == SplitPart::temporal ? b.grad_temporal : b.grad_spatial;
-    return load_in<N>(group, from + target.offset);
+  STC_DEVICE Vec<T, N> load_spatial(const Group& group, I row) const {
+    const auto moves = places.moves(group);
+    const I channel = channel_of(group, places.a.shape.channels);
+    const T* from = b.grad_spatial + places.spatial_offset(group, row);
+    const int part = places.part(channel);
+    Vec<T, N> grad{};
+    if (!Group::kIsColumn || part == places.part(channel + N - 1)) {
+      if (!moves.leaves(part)) grad = load_in<N>(group, from + moves.distance(part));
+      return grad;
+    }
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      const int own = places.part(channel + i);
+      if (!moves.leaves(own)) grad[i] = cuda::load<1>(from + (moves.distance(own) + i))[0];
+    }
+    return grad;
   }
 };
 
@@ -225,15 +215,16 @@ struct SplitSumsJob {
   using Sums = cuda::Sums<E, N, 2>;
   template <int N>
   using Result = Sums<N>;
+  static constexpr bool kSumsOuter = true;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 2;
+  static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 3;
 
   SplitGradients<T> gradients;
 
   explicit SplitSumsJob(const ShiftSplitBackwardArguments<T>& b) : gradients(b) {}
 
-  View view() const { return gradients.places.view_of_all_frames(); }
+  View view() const { return gradients.places.view(); }
   bool by_planes() const { return !gradients.b.forward.shape.channels_last; }
   bool is_aligned() const { return gradients.is_aligned(); }
   template <int N, typename Group>
@@ -243,11 +234,8 @@ struct SplitSumsJob {
     return {{load_anywhere<N>(b.forward.scale + channel),
              load_anywhere<N>(b.forward.shift + channel), load_anywhere<N>(b.mean + channel)}};
   }
-  // Where there is no gradient, u does not count.
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group& group, I row, I at) const {
-    const SplitElement<I> first = gradients.places.element(group, row);
-    if (!gradients.places.template has_values<N>(group, first)) return {};
     return {cuda::load<N>(gradients.b.forward.u + at), gradients.template load<N>(group, row)};
   }
   template <int N, typename Group, typename I>
@@ -273,7 +261,7 @@ struct SplitBackwardJob {
   template <int N>
   using Sums = NoSums;
   static constexpr bool kHasPlanes = true;
-  static constexpr int kTensors = 2;
+  static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 4;
 
   SplitGradients<T> gradients;
