@@ -22,10 +22,10 @@ endif()
 
 if(CMAKE_CUDA_COMPILER)
   set(STC_WHY_NO_CUDA "")
-  set(architectures_given ${CMAKE_CUDA_ARCHITECTURES})
-  enable_language(CUDA)
+  # First: CMake keeps a default of its own where there is no choice yet.
   include(cmake/cuda_architectures.cmake)
-  stc_choose_cuda_architectures("${architectures_given}")
+  stc_choose_cuda_architectures("${CMAKE_CUDA_ARCHITECTURES}")
+  enable_language(CUDA)
   set(STC_NVCC_VERSION ${CMAKE_CUDA_COMPILER_VERSION})
 endif()
 message(STATUS "CUDA kernels: ${STC_CUDA_ARCHITECTURES}${STC_WHY_NO_CUDA}")

@@ -19,6 +19,8 @@ const Tensor& checked_frames(const char* operator_name, const char* argument,
                              const Tensor& frames) {
   STD_TORCH_CHECK(frames.dim() == 4, operator_name, ": ", argument,
                   " must have 4 dimensions (N*T, C, H, W), got ", frames.dim());
+  STD_TORCH_CHECK(is_on_device(frames), operator_name, ": ", argument,
+                  " is not on the device of the other tensors");
   return frames;
 }
 

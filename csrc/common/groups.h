@@ -74,9 +74,9 @@ inline void check_channels(const char* operator_name, const Tensor& rows, int64_
                            int64_t first_channel, int64_t channels) {
   STD_TORCH_CHECK(rows.dim() == 2 && rows.size(0) == count && rows.stride(1) == 1 &&
                       rows.stride(0) == rows.size(1) && first_channel >= 0 &&
-                      first_channel + channels <= rows.size(1),
+                      first_channel + channels <= rows.size(1) && is_on_device(rows),
                   operator_name, ": expected ", count, " dense rows of at least ",
-                  first_channel + channels, " channels");
+                  first_channel + channels, " channels on the device of the other tensors");
 }
 
 // out = sum over the first dimension of terms, `rows` long.
