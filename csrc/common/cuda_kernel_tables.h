@@ -1,6 +1,8 @@
 // What cuda_kernels() returns, for the files that compile it.
 #pragma once
 
+#include "batch_norm/batch_norm_cuda.h"
+#include "batch_norm/coefficients_cuda.h"
 #include "common/cuda_kernels.h"
 #include "gate/gate_cuda.h"
 #include "moments/moments_cuda.h"
@@ -34,7 +36,16 @@ constexpr CudaKernels<T> frame_kernels() {
 
 template <typename E>
 constexpr CudaGroupKernels<E> group_kernels() {
-  return {};
+  return {
+      BlockReduction<JobOfGroups<GatedMomentsJob>>{},
+      BlockReduction<MergedMomentsJob<E>>{},
+      BlockReduction<JobOfGroups<ChannelSumsJob>>{},
+      Mapping<JobOfGroups<GateGradientJob>>{},
+      BlockReduction<SumRowsJob<E>>{},
+      {no_scratch<CoefficientsArguments<E>>, for_channels<Coefficients, CoefficientsArguments, E>},
+      {no_scratch<GradCoefficientsArguments<E>>,
+       for_channels<GradCoefficients, GradCoefficientsArguments, E>},
+  };
 }
 
 }  // namespace stc::cuda

@@ -293,6 +293,20 @@ int64_t scratch_bytes_of_jobs(const Arguments& a) {
   return most;
 }
 
+// A result per plane, or per job.most_rows() rows of columns.
+template <typename Jobs, typename Arguments>
+int reduce_blocks(const Arguments& a, void*, void* queue) {
+  const auto stream = static_cast<cudaStream_t>(queue);
+  cudaError_t error = cudaSuccess;
+  Jobs::for_each(a, [&](const auto& job, const View& view) {
+    using Job = std::decay_t<decltype(job)>;
+    if constexpr (Job::kHasPlanes)
+      if (job.by_planes()) return void(error = run_planes(job, view, stream));
+    error = run_columns(job, view, plan_of(job, view, job.most_rows()), stream);
+  });
+  return error;
+}
+
 template <typename Jobs>
 struct Mapping {
   template <typename Arguments>
@@ -306,6 +320,14 @@ struct Reduction {
   template <typename Arguments>
   constexpr operator CudaKernel<Arguments>() const {
     return {scratch_bytes_of_jobs<Jobs, Arguments>, reduce_jobs<Jobs, Arguments>};
+  }
+};
+
+template <typename Jobs>
+struct BlockReduction {
+  template <typename Arguments>
+  constexpr operator CudaKernel<Arguments>() const {
+    return {no_scratch<Arguments>, reduce_blocks<Jobs, Arguments>};
   }
 };
 

@@ -145,6 +145,14 @@ STC_DEVICE Vec<T, N> narrowed(const Vec<E, N>& values) {
   return elements;
 }
 
+template <typename E, typename T, int N>
+STC_DEVICE Vec<E, N> converted(const Vec<T, N>& values) {
+  Vec<E, N> result;
+#pragma unroll
+  for (int i = 0; i < N; ++i) result[i] = static_cast<E>(values[i]);
+  return result;
+}
+
 template <int N, typename E>
 STC_DEVICE Vec<E, N> repeated(E value) {
   Vec<E, N> values;

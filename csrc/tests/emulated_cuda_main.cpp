@@ -22,6 +22,9 @@ int main(int argc, char** argv) {
   test_moments(device);
   test_gate(device);
   test_second_moments(device);
+  test_batch_norm(device);
+  test_batch_norm_backward(device);
+  test_coefficients(device);
   test_shift_split(device);
   test_refine(device);
   test_residual(device);

@@ -1,0 +1,63 @@
+#pragma once
+
+#include "batch_norm/batch_norm.h"
+#include "common/cuda_plan.h"
+
+namespace stc::cuda {
+
+constexpr int kCoefficientThreads = 128;
+
+// A thread per channel: work(channel).
+template <typename Work>
+__global__ void __launch_bounds__(kCoefficientThreads) channel_kernel(Work work) {
+  const int64_t channel = int64_t{blockIdx.x} * kCoefficientThreads + threadIdx.x;
+  if (channel < work.a.channels) work(channel);
+}
+
+template <typename E>
+STC_DEVICE double load_double(const E* from) {
+  return static_cast<double>(load<1>(from)[0]);
+}
+template <typename E>
+STC_DEVICE void store_double(E* to, double value) {
+  store(to, Vec<E, 1>{{static_cast<E>(value)}});
+}
+
+template <typename E>
+struct Coefficients {
+  CoefficientsArguments<E> a;
+
+  STC_DEVICE void operator()(int64_t channel) const {
+    const double mean = load_double(a.mean + channel);
+    const double rstd = 1 / std::sqrt(load_double(a.var + channel) + a.eps);
+    const double scale = a.weight == nullptr ? rstd : rstd * load_double(a.weight + channel);
+    const double bias = a.bias == nullptr ? 0 : load_double(a.bias + channel);
+    store_double(a.scale + channel, scale);
+    store_double(a.shift + channel, bias - mean * scale);
+    store_double(a.mean_out + channel, mean);
+    store_double(a.rstd + channel, rstd);
+  }
+};
+
+template <typename E>
+struct GradCoefficients {
+  GradCoefficientsArguments<E> a;
+
+  STC_DEVICE void operator()(int64_t channel) const {
+    const double scale = load_double(a.scale + channel), mean = load_double(a.mean + channel);
+    const double rstd = load_double(a.rstd + channel);
+    const double product = rstd * rstd * load_double(a.products + channel);
+    store_double(a.slope + channel, -scale * product);
+    store_double(a.offset + channel, scale * (mean * product - load_double(a.sums + channel)));
+  }
+};
+
+template <template <typename> class Work, template <typename> class Arguments, typename E>
+int for_channels(const Arguments<E>& a, void*, void* stream) {
+  if (a.channels == 0) return cudaSuccess;
+  const dim3 grid(static_cast<unsigned>(ceil_div(a.channels, kCoefficientThreads)));
+  return launch(channel_kernel<Work<E>>, grid, dim3(kCoefficientThreads), 0,
+                static_cast<cudaStream_t>(stream), Work<E>{a});
+}
+
+}  // namespace stc::cuda
