@@ -9,7 +9,7 @@ add_library(stc_cuda_kernels INTERFACE)
 target_include_directories(stc_cuda_kernels INTERFACE csrc)
 # 128 is about loops that an instance of a template leaves out.
 target_compile_options(stc_cuda_kernels INTERFACE -O3 -Xcompiler=-Wall,-Wextra -diag-suppress=128
-  $<$<BOOL:${STC_WERROR}>:-Werror=all-warnings>)
+  -Xfatbin=-compress-all $<$<BOOL:${STC_WERROR}>:-Werror=all-warnings>)
 stc_add_kernel_tables(stc_cuda_kernels csrc/common/cuda_kernels.cu)
 
 # Names torch's library, where it has one or not: the loader takes the one that torch has loaded.
