@@ -19,8 +19,9 @@ py::dict build_info() {
   info["torch_abi_target"] = STC_TORCH_ABI_TARGET;
   info["cpu_isas"] = py::tuple(compiled);
   info["cpu_isa_in_use"] = stc::isa_name(stc::selected_isa());
-  info["cuda_architectures"] = py::tuple();
-  info["why_no_cuda"] = "this version has no CUDA kernels";
+  info["cuda_architectures"] = py::tuple(py::str(STC_CUDA_ARCHITECTURES).attr("split")());
+  info["nvcc"] = STC_NVCC_VERSION;
+  info["why_no_cuda"] = STC_WHY_NO_CUDA;
   return info;
 }
 

@@ -1,7 +1,7 @@
 // The operators as PyTorch sees them, whatever the device.
-#include <torch/csrc/stable/library.h>
+#include "common/registration.h"
 
-STABLE_TORCH_LIBRARY(stc_ops, m) {
+STC_SCHEMAS(m) {
   m.def("temporal_shift(Tensor x, SymInt num_segments, SymInt shift_div) -> Tensor");
   m.def("temporal_shift_backward(Tensor grad, SymInt num_segments, SymInt shift_div) -> Tensor");
 

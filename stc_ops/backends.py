@@ -1,8 +1,8 @@
 """The choice of backend: automatic by device, or forced by environment or context manager.
 
-Every operator has the same backends: `reference` is plain PyTorch and runs anywhere, `cpu` is the
-compiled extension. Automatic choice takes the compiled kernels wherever they exist for the tensor's
-device, else the reference.
+Every operator has the same backends: `reference` is plain PyTorch and runs anywhere, `cpu` and
+`cuda` are compiled kernels. Automatic choice takes the compiled kernels wherever they exist for the
+tensor's device, else the reference.
 """
 
 from __future__ import annotations
@@ -14,18 +14,23 @@ from collections.abc import Iterator
 
 import torch
 
-BACKENDS = ("reference", "cpu")
+from .cuda_library import WHY_NOT_LOADED, why_no_device
+
+BACKENDS = ("reference", "cpu", "cuda")
 ENVIRONMENT_VARIABLE = "STC_OPS_BACKEND"
 
 _environment_choice: str | None = None
 _this_thread = threading.local()
+_compiled_for = {"cpu": "cpu"} | ({"cuda": "cuda"} if WHY_NOT_LOADED is None else {})
 
 
 def why_not(backend: str, device: torch.device | str) -> str | None:
     """Say why `backend` cannot run on tensors of `device`, or return None when it can."""
     device_type = torch.device(device).type
-    if backend == "cpu" and device_type != "cpu":
-        return f"its kernels run on CPU tensors, and the tensor is on '{device_type}'"
+    if backend == "cuda" and (reason := why_no_device()) is not None:
+        return reason
+    if backend != "reference" and device_type != backend:
+        return f"its kernels run on {backend.upper()} tensors, and the tensor is on '{device_type}'"
     return None
 
 
@@ -62,7 +67,7 @@ def select_backend(operator: str, device: torch.device) -> str:
     """
     forced = forced_backend()
     if forced is None:
-        return "cpu" if device.type == "cpu" else "reference"
+        return _compiled_for.get(device.type, "reference")
     if (reason := why_not(forced, device)) is not None:
         raise RuntimeError(f"{operator}: backend '{forced}' was asked for, but {reason}")
     return forced

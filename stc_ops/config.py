@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from . import _C
+from . import _C, cuda_library
 from .backends import BACKENDS, ENVIRONMENT_VARIABLE, forced_backend, why_not
 
 
@@ -17,7 +19,7 @@ def show_config() -> None:
         f"  torch             {torch.__version__} (needed: {build['torch_abi_target']} or later)",
         f"  compiler          {build['compiler']}",
         f"  CPU kernels       {', '.join(build['cpu_isas'])}; in use: {build['cpu_isa_in_use']}",
-        f"  CUDA kernels      {', '.join(build['cuda_architectures']) or build['why_no_cuda']}",
+        f"  CUDA kernels      {_cuda_kernels(build)}",
         f"  threads           {torch.get_num_threads()}",
         f"  forced backend    {forced or f'none ({ENVIRONMENT_VARIABLE} is not set)'}",
         "  backends",
@@ -29,3 +31,10 @@ def show_config() -> None:
         for backend in BACKENDS
     ]
     print("\n".join(lines))
+
+
+def _cuda_kernels(build: dict[str, Any]) -> str:
+    if not build["cuda_architectures"]:
+        return f"none: {build['why_no_cuda']}"
+    text = f"{', '.join(build['cuda_architectures'])}; nvcc {build['nvcc']}"
+    return f"{text}; {cuda_library.WHY_NOT_LOADED or 'loaded'}"

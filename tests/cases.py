@@ -134,7 +134,7 @@ def run_with_gradients(
     out = case.run(clips, *inputs)
     if grad is None:
         # Rounded to bfloat16 it is exact in every dtype.
-        generator = torch.Generator().manual_seed(1)
+        generator = torch.Generator(torch.get_default_device()).manual_seed(1)
         grad = torch.randn(out.shape, generator=generator).bfloat16()
     return [out, *torch.autograd.grad(out, inputs, grad.to(out.dtype))]
 

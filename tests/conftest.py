@@ -1,16 +1,12 @@
 import pytest
 import torch
+from backend_cases import EVERY_BACKEND, running_on
 
-import stc_ops
 
-
-@pytest.fixture(params=stc_ops.backends.BACKENDS)
+@pytest.fixture(params=EVERY_BACKEND)
 def backend(request):
     """Run the test on every backend; one that cannot run here is a counted skip that says why."""
-    device = torch.get_default_device()
-    if (reason := stc_ops.backends.why_not(request.param, device)) is not None:
-        pytest.skip(f"backend {request.param}: {reason}")
-    with stc_ops.use_backend(request.param):
+    with running_on(request.param):
         yield request.param
 
 

@@ -220,9 +220,6 @@ FUSED = {
 }
 
 every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
-on_compiled_backends = pytest.mark.parametrize(
-    "backend", [name for name in stc_ops.backends.BACKENDS if name != "reference"], indirect=True
-)
 every_fused_case = pytest.mark.parametrize("case", FUSED.values(), ids=FUSED.keys())
 
 

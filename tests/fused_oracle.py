@@ -26,7 +26,7 @@ RELU_MARGINS = {
 
 def output_gradients(pre_activations: PreActivations, margin: float) -> list[torch.Tensor]:
     """Fixed random gradients, exact in every dtype, zero where rounding decides the ReLU."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(1)
     return [
         torch.randn(each.shape, generator=generator).bfloat16().double()
         * (each.detach().abs() > margin)

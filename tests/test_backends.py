@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import stc_ops
-from stc_ops import _C, backends
+from stc_ops import _C, backends, cuda_library
 
 CPU = torch.device("cpu")
 
@@ -111,6 +111,35 @@ def test_backend_that_cannot_run_says_why():
     assert str(error.value) == message
 
 
+CUDA_CANNOT_RUN = backends.why_not("cuda", "cuda")
+
+
+@pytest.mark.skipif(CUDA_CANNOT_RUN is None, reason="CUDA kernels can run here")
+def test_cuda_backend_that_cannot_run_says_why():
+    with stc_ops.use_backend("cuda"), pytest.raises(RuntimeError) as error:
+        stc_ops.spatial_pool(torch.empty(4, 3, 2, 2))
+    assert str(error.value) == f"spatial_pool: backend 'cuda' was asked for, but {CUDA_CANNOT_RUN}"
+    expected = "this machine has no CUDA device" if _is_loaded() else "there are no CUDA kernels: "
+    assert CUDA_CANNOT_RUN.startswith(expected)
+
+
+def _is_loaded():
+    return cuda_library.WHY_NOT_LOADED is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(CUDA_CANNOT_RUN is not None, reason=f"{CUDA_CANNOT_RUN}")
+def test_cuda_kernels_do_not_run_on_cpu_tensors():
+    message = "its kernels run on CUDA tensors, and the tensor is on 'cpu'"
+    with stc_ops.use_backend("cuda"), pytest.raises(RuntimeError, match=message):
+        stc_ops.spatial_pool(torch.empty(4, 3, 2, 2))
+
+
+def test_cuda_tensors_take_the_compiled_kernels_where_they_are_loaded():
+    expected = "cuda" if _is_loaded() else "reference"
+    assert backends.select_backend("spatial_pool", torch.device("cuda")) == expected
+
+
 def test_available_backends():
     assert stc_ops.available_backends() == ("reference", "cpu")
     assert stc_ops.available_backends("meta") == ("reference",)
@@ -125,7 +154,7 @@ def test_environment_variable_forces_a_backend(tmp_path):
 def test_environment_variable_with_an_unknown_backend(tmp_path):
     result = run_python("import stc_ops", tmp_path, STC_OPS_BACKEND="tpu")
     assert result.returncode == 1
-    assert "STC_OPS_BACKEND must be one of reference, cpu, got 'tpu'" in result.stderr
+    assert "STC_OPS_BACKEND must be one of reference, cpu, cuda, got 'tpu'" in result.stderr
 
 
 @pytest.mark.parametrize("isa", _C.build_info()["cpu_isas"])

@@ -127,10 +127,10 @@ def test_model_is_left_as_it_was_by_a_failing_forward():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_counts_are_those_of_any_dtype_mode_and_backend(backend, dtype):
-    model = small_network()
+    model, forced = small_network(), stc_ops.backends.forced_backend()
     expected = cost(model.eval(), (4, 3, 32, 32))
     assert cost(model.train().to(dtype), (4, 3, 32, 32)) == expected
-    assert stc_ops.backends.forced_backend() == backend
+    assert stc_ops.backends.forced_backend() == forced
 
 
 def test_layers_without_a_rule_are_named():

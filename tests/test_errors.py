@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backend_cases import every_backend_of_cpu_tensors
 
 import stc_ops
 
@@ -113,6 +114,7 @@ ERRORS = {
 }
 
 
+@every_backend_of_cpu_tensors
 @pytest.mark.parametrize(("call", "error", "message"), ERRORS.values(), ids=ERRORS.keys())
 def test_error_names_operator_argument_expected_and_got(backend, call, error, message):
     with pytest.raises(error) as caught:

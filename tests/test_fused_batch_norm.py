@@ -6,8 +6,9 @@ import collections
 
 import pytest
 import torch
+from backend_cases import on_compiled_backends
 from cases import Clips, every_format
-from fused_cases import FUSED, MODES, Problem, make_problem, on_compiled_backends
+from fused_cases import FUSED, MODES, Problem, make_problem
 from fused_oracle import fused_oracle, run_plain_layers, run_problem
 from torch import nn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from backend_cases import every_backend_of_cpu_tensors
 from torch import nn
 
 import stc_ops
@@ -233,6 +234,7 @@ ERRORS = {
 }
 
 
+@every_backend_of_cpu_tensors
 @pytest.mark.parametrize(("call", "error", "message"), ERRORS.values(), ids=ERRORS.keys())
 def test_error_names_operator_argument_expected_and_got(backend, call, error, message):
     with pytest.raises(error) as caught:
@@ -301,6 +303,7 @@ NAMED = {
 }
 
 
+@every_backend_of_cpu_tensors
 @pytest.mark.parametrize(("call", "message"), NAMED.values(), ids=NAMED.keys())
 def test_error_names_operator_and_argument(backend, call, message):
     with pytest.raises((TypeError, ValueError), match=message):
@@ -314,6 +317,7 @@ ONE_VALUE = {
 }
 
 
+@every_backend_of_cpu_tensors
 @pytest.mark.parametrize("operator", ONE_VALUE)
 def test_one_value_per_channel_is_refused_as_by_batch_norm(backend, operator):
     with pytest.raises(ValueError, match="Expected more than 1 value per channel") as plain:
@@ -324,6 +328,7 @@ def test_one_value_per_channel_is_refused_as_by_batch_norm(backend, operator):
     assert str(caught.value) == wording.replace("torch.Size([1, 4, 1, 1])", "(1, 4, 1, 1)")
 
 
+@every_backend_of_cpu_tensors
 @pytest.mark.parametrize("operator", ONE_VALUE)
 def test_one_value_per_channel_suffices_for_running_statistics(backend, operator):
     out = ONE_VALUE[operator](norm(training=False, bias=torch.ones(4)))
@@ -331,11 +336,13 @@ def test_one_value_per_channel_suffices_for_running_statistics(backend, operator
     assert torch.equal(first, torch.ones_like(first))
 
 
+@every_backend_of_cpu_tensors
 def test_one_value_of_the_identity_is_refused_too(backend):
     with pytest.raises(ValueError, match="expected more than 1 value per channel when training"):
         add(PIXEL, PIXEL, norm(training=False), norm())
 
 
+@every_backend_of_cpu_tensors
 def test_refusals_leave_the_running_statistics(backend):
     bn = norm()
     with pytest.raises(ValueError, match="identity_bn"):

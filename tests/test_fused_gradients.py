@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backend_cases import on_compiled_backends
 from cases import Clips, every_format
 from fused_cases import (
     FUSED,
@@ -11,7 +12,6 @@ from fused_cases import (
     every_call,
     every_mode,
     make_problem,
-    on_compiled_backends,
 )
 from fused_oracle import assert_results, frames_dtype, fused_oracle, run_problem
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from backend_cases import on_compiled_backends
 from cases import Clips, every_format
-from fused_cases import FUSED, MODES, every_call, make_problem, on_compiled_backends
+from fused_cases import FUSED, MODES, every_call, make_problem
 from fused_oracle import assert_results, check_problem, collect_results, fused_oracle
 from torch import nn
 
@@ -109,7 +110,7 @@ def test_autocast(backend, case, clips, mode, memory_format):
     problem = make_problem(case, clips, mode, torch.bfloat16, memory_format)
     expected, gradients = fused_oracle(problem)
     fresh = problem.fresh()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):
         outputs = fresh.outputs()
     actual = collect_results(fresh, outputs, gradients)
     for name, result in actual.items():
@@ -122,6 +123,6 @@ def test_autocast(backend, case, clips, mode, memory_format):
 @every_call({"typical": CLIPS}, TYPICAL, ["training"])
 def test_float32_frames_under_autocast_stay_float32(backend, case, clips, mode):
     problem = make_problem(case, clips, mode)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):
         outputs = problem.outputs()
     assert all(each.dtype == torch.float32 for each in outputs)

@@ -251,7 +251,7 @@ def test_fused_stc_under_autocast(backend, memory_format):
     modules = stc_between_norms({"reduction": 2}).float()
     u = random_frames(dtype=torch.bfloat16, memory_format=memory_format).requires_grad_()
     before, stc, after = deepcopy(modules)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
         out = fused_stc(modules, u)
         expected = after(stc(before(u).relu())).relu()
     assert out.dtype == torch.bfloat16

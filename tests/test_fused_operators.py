@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from backend_cases import on_compiled_backends
 from cases import (
     MEMORY_FORMATS,
     TOLERANCES,
@@ -19,10 +20,9 @@ from fused_cases import (
     every_call,
     every_fused_case,
     make_problem,
-    on_compiled_backends,
 )
 from fused_oracle import assert_results, check_problem, fused_oracle, run_problem
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import stc_ops
@@ -67,16 +67,18 @@ def test_16_bit_parameters(backend, case, clips, mode, dtype):
     mode=st.sampled_from(sorted(MODES)),
     dtype=st.sampled_from(sorted(TOLERANCES, key=str)),
     memory_format=st.sampled_from(sorted(MEMORY_FORMATS)),
-    backend_name=st.sampled_from(stc_ops.available_backends()),
 )
-@settings(max_examples=300, deadline=None)
-def test_any_shape(clips, name, mode, dtype, memory_format, backend_name):
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_shape(backend, clips, name, mode, dtype, memory_format):
     # Of fewer values the variance may be tiny, and rounding all there is.
     values_per_channel = clips.batch * clips.num_segments * clips.height * clips.width
     assume(not MODES[mode].training or values_per_channel == 0 or values_per_channel >= 8)
     problem = make_problem(FUSED[name], clips, MODES[mode], dtype, MEMORY_FORMATS[memory_format])
-    with stc_ops.use_backend(backend_name):
-        check_problem(problem, backend_name)
+    check_problem(problem, backend)
 
 
 @every_call({"small": SMALL})

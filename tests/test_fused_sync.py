@@ -106,6 +106,7 @@ def results_of_processes(shares, tmp_path_factory):
     return [torch.load(f"{folder}/{process}.pt") for process in range(2)]
 
 
+@pytest.mark.parametrize("backend", stc_ops.available_backends(), indirect=True)
 @pytest.mark.parametrize("call", CALLS)
 def test_two_processes_do_what_one_does(backend, call, shares, results_of_processes):
     expected, _ = fused_oracle(whole_batch(call, shares))

@@ -151,7 +151,7 @@ def test_export_with_a_dynamic_batch(backend, case):
 def test_autocast(backend, case):
     inputs = case.inputs(CLIPS)
     low = [tensor.detach().bfloat16().requires_grad_() for tensor in inputs]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):
         actual = run_with_gradients(case, CLIPS, low)
     assert_all_close(actual, oracle(case, CLIPS, low), torch.bfloat16)
 
@@ -160,7 +160,7 @@ def test_autocast(backend, case):
 def test_gradient_of_autocast_logits_keeps_their_dtype(backend, name):
     frames, logits = OPERATORS[name].inputs(CLIPS)
     logits = logits.detach().bfloat16().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):
         out = OPERATORS[name].run(CLIPS, frames, logits)
     assert out.dtype == torch.float32
     assert torch.autograd.grad(out.sum(), logits)[0].dtype == torch.bfloat16

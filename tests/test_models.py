@@ -277,7 +277,7 @@ def test_network_exports_with_any_number_of_clips(backend):
 def test_network_under_autocast(backend):
     model = small(NETWORKS["stc"], dtype=torch.float32)
     frames = random_clips(dtype=torch.float32)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
         out = model(frames)
     torch.testing.assert_close(out.float(), model(frames), rtol=0.1, atol=0.1)
     out.float().sum().backward()

@@ -271,7 +271,7 @@ def test_stc_under_autocast(backend, memory_format):
     module = STC(16, T, reduction=2)
     frames = random_frames(dtype=torch.float32, memory_format=memory_format).requires_grad_()
     expected = module(frames)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
         out = module(frames)
     assert out.dtype == torch.bfloat16
     assert out.is_contiguous(memory_format=memory_format)

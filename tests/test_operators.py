@@ -20,7 +20,7 @@ from cases import (
     run_with_gradients,
     with_thread_counts,
 )
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import stc_ops
@@ -166,14 +166,16 @@ def test_bits_do_not_depend_on_threads_or_runs(backend, case, memory_format, dty
     name=st.sampled_from(sorted(OPERATORS)),
     dtype=st.sampled_from(sorted(TOLERANCES, key=str)),
     memory_format=st.sampled_from(sorted(MEMORY_FORMATS)),
-    backend_name=st.sampled_from(stc_ops.available_backends()),
 )
-@settings(max_examples=300, deadline=None)
-def test_any_shape(clips, name, dtype, memory_format, backend_name):
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_shape(backend, clips, name, dtype, memory_format):
     case = OPERATORS[name]
     inputs = case.inputs(clips, dtype, MEMORY_FORMATS[memory_format])
-    with stc_ops.use_backend(backend_name):
-        actual = run_with_gradients(case, clips, inputs)
+    actual = run_with_gradients(case, clips, inputs)
     assert_all_close(actual, oracle(case, clips, inputs), dtype)
 
 

@@ -1,6 +1,6 @@
 #include "common/frames.h"
 
-#include "common/huge_pages.h"
+#include "common/launch.h"
 
 namespace stc {
 namespace {
@@ -19,6 +19,8 @@ const Tensor& checked_frames(const char* operator_name, const char* argument,
                              const Tensor& frames) {
   STD_TORCH_CHECK(frames.dim() == 4, operator_name, ": ", argument,
                   " must have 4 dimensions (N*T, C, H, W), got ", frames.dim());
+  STD_TORCH_CHECK(is_on_device(frames), operator_name, ": ", argument,
+                  " is not on the device of the other tensors");
   return frames;
 }
 
@@ -64,9 +66,7 @@ Tensor empty_frames(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef
                     ScalarType dtype, MemoryFormat memory_format) {
   const Tensor empty =
       torch::stable::empty(sizes, dtype, std::nullopt, like.device(), std::nullopt, memory_format);
-  if (empty.is_cpu())
-    advise_huge_pages(empty.mutable_data_ptr(),
-                      empty.numel() * static_cast<int64_t>(empty.element_size()));
+  prepare_output(empty);
   return empty;
 }
 
@@ -82,7 +82,7 @@ void check_segments(const char* operator_name, const Tensor& frames, int64_t num
 
 void check_like(const char* operator_name, const char* argument, const Tensor& tensor,
                 torch::headeronly::IntHeaderOnlyArrayRef sizes, ScalarType dtype) {
-  bool same = tensor.dim() == static_cast<int64_t>(sizes.size()) && tensor.is_cpu() &&
+  bool same = tensor.dim() == static_cast<int64_t>(sizes.size()) && is_on_device(tensor) &&
               tensor.scalar_type() == dtype;
   for (size_t dim = 0; same && dim < sizes.size(); ++dim)
     same = tensor.size(static_cast<int64_t>(dim)) == sizes[dim];

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "batch_norm/batch_norm.h"
-#include "common/cpu_launch.h"
 #include "common/frames.h"
+#include "common/launch.h"
 
 namespace stc {
 
@@ -74,17 +74,46 @@ inline void check_channels(const char* operator_name, const Tensor& rows, int64_
                            int64_t first_channel, int64_t channels) {
   STD_TORCH_CHECK(rows.dim() == 2 && rows.size(0) == count && rows.stride(1) == 1 &&
                       rows.stride(0) == rows.size(1) && first_channel >= 0 &&
-                      first_channel + channels <= rows.size(1),
+                      first_channel + channels <= rows.size(1) && is_on_device(rows),
                   operator_name, ": expected ", count, " dense rows of at least ",
-                  first_channel + channels, " channels");
+                  first_channel + channels, " channels on the device of the other tensors");
 }
 
 // out = sum over the first dimension of terms, `rows` long.
 template <typename E>
-void sum_rows(int64_t rows, const Tensor& terms, const Tensor& out) {
+void sum_rows(const char* operator_name, int64_t rows, const Tensor& terms, const Tensor& out) {
   const SumRowsArguments<E> arguments{rows, out.numel(), const_data_of<E>(terms), data_of<E>(out)};
-  launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).sum_rows, arguments,
-                column_units(out.numel()), terms.numel() + out.numel());
+  launch(operator_name, group_kernels<E>().sum_rows, arguments, column_units(out.numel()),
+         terms.numel() + out.numel());
 }
+
+// `sets` sums per channel over all frames: rows of partial sums, for a kernel to write, and their
+// total. One row is the total.
+class SumsOverFrames {
+ public:
+  SumsOverFrames(const Tensor& like, const FrameShape& shape, int64_t sets)
+      : rows_(shape.elements() == 0 ? 1 : rows_of_sums(shape)),
+        total_(shape.elements() == 0 ? torch::stable::new_zeros(like, {sets, shape.channels})
+                                     : torch::stable::new_empty(like, {sets, shape.channels})),
+        partial_(rows_ == 1 ? total_
+                            : torch::stable::new_empty(like, {rows_, sets, shape.channels})) {}
+
+  const Tensor& total() const { return total_; }
+
+  template <typename E>
+  E* partial() const {
+    return data_of<E>(partial_);
+  }
+
+  template <typename E>
+  void add_up(const char* operator_name) const {
+    if (rows_ > 1) sum_rows<E>(operator_name, rows_, partial_, total_);
+  }
+
+ private:
+  int64_t rows_;
+  Tensor total_;
+  Tensor partial_;
+};
 
 }  // namespace stc

@@ -1,25 +1,35 @@
-#include <torch/csrc/stable/library.h>
-
 #include <optional>
 #include <tuple>
-#include <vector>
 
-#include "common/cpu_launch.h"
 #include "common/groups.h"
+#include "common/launch.h"
+#include "common/registration.h"
 
 namespace stc {
 namespace {
 
+// Means of all blocks, then their second moments.
+struct BlockMoments {
+  Tensor values;
+
+  BlockMoments(const Tensor& like, const GroupShape& shape)
+      : values(torch::stable::new_empty(like, {2, blocks_of(shape), shape.channels},
+                                        ScalarType::Double)) {}
+
+  double* mean() const { return data_of<double>(values); }
+  double* m2() const { return mean() + values.size(1) * values.size(2); }
+};
+
 // (2, C): mean and biased variance per channel.
 template <typename E>
-Tensor merge_blocks(const GroupShape& shape, int64_t group_size, const Tensor& like,
-                    const std::vector<double>& block_mean, const std::vector<double>& block_m2) {
+Tensor merge_blocks(const char* name, const GroupShape& shape, int64_t group_size,
+                    const Tensor& like, const BlockMoments& blocks) {
   const Tensor moments = torch::stable::new_empty(like, {2, shape.channels});
   const MergedMomentsArguments<E> arguments{
-      shape,           group_size,          block_mean.data(),
-      block_m2.data(), data_of<E>(moments), data_of<E>(moments) + shape.channels};
-  launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).merged_moments, arguments,
-                column_units(shape.channels), blocks_of(shape) * shape.channels);
+      shape,       group_size,          blocks.mean(),
+      blocks.m2(), data_of<E>(moments), data_of<E>(moments) + shape.channels};
+  launch(name, group_kernels<E>().merged_moments, arguments, column_units(shape.channels),
+         blocks_of(shape) * shape.channels);
   return moments;
 }
 
@@ -40,19 +50,17 @@ std::tuple<Tensor, Tensor> gated_channel_moments(const Tensor& mean, const Tenso
   dispatch_dtype(kName, mean.scalar_type(), [&](auto element) {
     using T = decltype(element);
     using E = Accumulate<T>;
-    const auto blocks = static_cast<size_t>(blocks_of(shape) * shape.channels);
-    std::vector<double> block_mean(blocks), block_m2(blocks);
+    const BlockMoments blocks(mean, shape);
     const GatedMomentsArguments<E> arguments{shape,
                                              group_size,
                                              const_data_of<E>(groups.tensor()),
                                              const_data_of<E>(m2_groups.tensor()),
                                              given ? const_data_of<E>(given->tensor()) : nullptr,
                                              data_of<E>(gate),
-                                             block_mean.data(),
-                                             block_m2.data()};
-    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).gated_moments, arguments,
-                  group_units(shape), shape.size());
-    moments = merge_blocks<E>(shape, group_size, mean, block_mean, block_m2);
+                                             blocks.mean(),
+                                             blocks.m2()};
+    launch(kName, group_kernels<E>().gated_moments, arguments, group_units(shape), shape.size());
+    moments = merge_blocks<E>(kName, shape, group_size, mean, blocks);
   });
   return {gate, moments};
 }
@@ -92,8 +100,7 @@ Tensor batch_norm_coefficients(const Tensor& moments, const std::optional<Tensor
                                              out + channels,
                                              out + 2 * channels,
                                              out + 3 * channels};
-    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).coefficients, arguments,
-                  column_units(channels), 4 * channels);
+    launch(kName, group_kernels<E>().coefficients, arguments, column_units(channels), 4 * channels);
   });
   return coefficients;
 }
@@ -121,8 +128,8 @@ Tensor batch_norm_grad_coefficients(const Tensor& mean_sums, const Tensor& coeff
                                                  forward + 3 * channels,
                                                  out,
                                                  out + channels};
-    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).grad_coefficients, arguments,
-                  column_units(channels), 2 * channels);
+    launch(kName, group_kernels<E>().grad_coefficients, arguments, column_units(channels),
+           2 * channels);
   });
   return gradient;
 }
@@ -154,9 +161,8 @@ Tensor gated_channel_sums(const Tensor& sums, const std::optional<Tensor>& gate,
         const_data_of<E>(coefficients) + 2 * all_channels + first_channel,
         data_of<E>(blocks),
         data_of<E>(blocks) + shape.channels};
-    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).channel_sums, arguments,
-                  group_units(shape), 2 * shape.size());
-    sum_rows<E>(blocks_of(shape), blocks, out);
+    launch(kName, group_kernels<E>().channel_sums, arguments, group_units(shape), 2 * shape.size());
+    sum_rows<E>(kName, blocks_of(shape), blocks, out);
   });
   return out;
 }
@@ -187,8 +193,8 @@ Tensor gate_gradient(const Tensor& sums, const Tensor& gate, const Tensor& mean,
                                              gradient,
                                              gradient + grad_coefficients.size(1),
                                              data_of<E>(grad_logits)};
-    launch_on_cpu(cpu_kernels<CpuGroupKernels<E>>(selected_isa()).gate_gradient, arguments,
-                  group_units(shape), 4 * shape.size());
+    launch(kName, group_kernels<E>().gate_gradient, arguments, group_units(shape),
+           4 * shape.size());
   });
   return grad_logits;
 }
@@ -196,10 +202,10 @@ Tensor gate_gradient(const Tensor& sums, const Tensor& gate, const Tensor& mean,
 }  // namespace
 }  // namespace stc
 
-STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
-  m.impl("gated_channel_moments", TORCH_BOX(&stc::gated_channel_moments));
-  m.impl("batch_norm_coefficients", TORCH_BOX(&stc::batch_norm_coefficients));
-  m.impl("batch_norm_grad_coefficients", TORCH_BOX(&stc::batch_norm_grad_coefficients));
-  m.impl("gated_channel_sums", TORCH_BOX(&stc::gated_channel_sums));
-  m.impl("gate_gradient", TORCH_BOX(&stc::gate_gradient));
+STC_KERNELS(m) {
+  m.impl("gated_channel_moments", stc::kBoxed<stc::gated_channel_moments>);
+  m.impl("batch_norm_coefficients", stc::kBoxed<stc::batch_norm_coefficients>);
+  m.impl("batch_norm_grad_coefficients", stc::kBoxed<stc::batch_norm_grad_coefficients>);
+  m.impl("gated_channel_sums", stc::kBoxed<stc::gated_channel_sums>);
+  m.impl("gate_gradient", stc::kBoxed<stc::gate_gradient>);
 }

@@ -1,10 +1,9 @@
-#include <torch/csrc/stable/library.h>
-
 #include <optional>
 #include <tuple>
 
-#include "common/cpu_launch.h"
 #include "common/groups.h"
+#include "common/launch.h"
+#include "common/registration.h"
 
 namespace stc {
 namespace {
@@ -60,8 +59,8 @@ Tensor add_relu(const Tensor& input, const Tensor& addend, const Tensor& coeffic
     using T = decltype(element);
     auto arguments = arguments_of<T>(w, identity, coefficients, identity_coefficients);
     arguments.out = data_of<T>(out);
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).residual_forward, arguments,
-                  units_of(arguments.shape), arguments.shape.elements());
+    launch(kName, kernels<T>().residual_forward, arguments, units_of(arguments.shape),
+           arguments.shape.elements());
   });
   return out;
 }
@@ -105,22 +104,19 @@ std::tuple<Tensor, Tensor> add_relu_backward_sums(const Tensor& grad, const Tens
   const ResidualInputs inputs(kName, grad, out, w, identity);
   check_coefficients(kName, inputs.w, coefficients, identity_coefficients);
   const FrameShape shape = inputs.w.shape(1);
-  const int64_t rows = shape.channels_last ? units_of(shape) : shape.clips;
-  const int64_t sets = identity_coefficients ? 3 : 2;
-  const Tensor partial = torch::stable::new_empty(coefficients, {rows, sets, shape.channels});
-  const Tensor sums = torch::stable::new_empty(coefficients, {sets, shape.channels});
+  const SumsOverFrames sums(coefficients, shape, identity_coefficients ? 3 : 2);
   const Tensor grad_identity =
       identity_coefficients ? torch::stable::new_empty(w, {0}) : empty_like_frames(inputs.w);
   dispatch_dtype(kName, w.scalar_type(), [&](auto element) {
     using T = decltype(element);
     auto arguments = inputs.arguments<T>(coefficients, identity_coefficients);
-    arguments.sums = data_of<Accumulate<T>>(partial);
+    arguments.sums = sums.partial<Accumulate<T>>();
     arguments.grad_identity = data_of<T>(grad_identity);
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).residual_backward_sums, arguments,
-                  units_of(shape), shape.elements());
-    sum_rows<Accumulate<T>>(rows, partial, sums);
+    launch(kName, kernels<T>().residual_backward_sums, arguments, units_of(shape),
+           shape.elements());
+    sums.add_up<Accumulate<T>>(kName);
   });
-  return {sums, grad_identity};
+  return {sums.total(), grad_identity};
 }
 
 std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const std::optional<Tensor>& out,
@@ -157,8 +153,8 @@ std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const std::opti
     arguments.grad_identity = identity_coefficients
                                   ? data_of<T>(grad_identity)
                                   : const_cast<T*>(const_data_of<T>(inputs.grad.tensor()));
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).residual_backward, arguments,
-                  units_of(arguments.forward.shape), arguments.forward.shape.elements());
+    launch(kName, kernels<T>().residual_backward, arguments, units_of(arguments.forward.shape),
+           arguments.forward.shape.elements());
   });
   return {grad_w, grad_identity};
 }
@@ -166,8 +162,8 @@ std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const std::opti
 }  // namespace
 }  // namespace stc
 
-STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
-  m.impl("add_relu", TORCH_BOX(&stc::add_relu));
-  m.impl("add_relu_backward_sums", TORCH_BOX(&stc::add_relu_backward_sums));
-  m.impl("add_relu_backward", TORCH_BOX(&stc::add_relu_backward));
+STC_KERNELS(m) {
+  m.impl("add_relu", stc::kBoxed<stc::add_relu>);
+  m.impl("add_relu_backward_sums", stc::kBoxed<stc::add_relu_backward_sums>);
+  m.impl("add_relu_backward", stc::kBoxed<stc::add_relu_backward>);
 }

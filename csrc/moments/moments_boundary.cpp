@@ -1,8 +1,7 @@
-#include <torch/csrc/stable/library.h>
-
 #include <tuple>
 
-#include "common/cpu_launch.h"
+#include "common/launch.h"
+#include "common/registration.h"
 
 namespace stc {
 namespace {
@@ -12,8 +11,7 @@ void mean(const char* name, const Frames& frames, const View& view, const Tensor
     using T = decltype(element);
     const MeanArguments<T> arguments{view, const_data_of<T>(frames.tensor()),
                                      data_of<Accumulate<T>>(out)};
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).mean_forward, arguments,
-                  view_units(view), out.numel() + view.size());
+    launch(name, kernels<T>().mean_forward, arguments, view_units(view), out.numel() + view.size());
   });
 }
 
@@ -22,8 +20,7 @@ void broadcast_mean(const char* name, const Tensor& grad, const View& view, cons
     using T = decltype(element);
     const MeanBackwardArguments<T> arguments{view, const_data_of<Accumulate<T>>(grad),
                                              data_of<T>(out)};
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).mean_backward, arguments,
-                  view_units(view), view.size());
+    launch(name, kernels<T>().mean_backward, arguments, view_units(view), view.size());
   });
 }
 
@@ -34,8 +31,7 @@ std::tuple<Tensor, Tensor> moments(const char* name, const Frames& frames, const
     using T = decltype(element);
     const MomentsArguments<T> arguments{view, const_data_of<T>(frames.tensor()),
                                         data_of<Accumulate<T>>(mean), data_of<Accumulate<T>>(m2)};
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).moments_forward, arguments,
-                  view_units(view), view.size());
+    launch(name, kernels<T>().moments_forward, arguments, view_units(view), view.size());
   });
   return {mean, m2};
 }
@@ -108,11 +104,11 @@ Tensor temporal_pool_backward(const Tensor& grad, int64_t num_segments, ScalarTy
 }  // namespace
 }  // namespace stc
 
-STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
-  m.impl("spatial_pool", TORCH_BOX(&stc::spatial_pool));
-  m.impl("spatial_pool_backward", TORCH_BOX(&stc::spatial_pool_backward));
-  m.impl("spatial_moments", TORCH_BOX(&stc::spatial_moments));
-  m.impl("temporal_moments", TORCH_BOX(&stc::temporal_moments));
-  m.impl("temporal_pool", TORCH_BOX(&stc::temporal_pool));
-  m.impl("temporal_pool_backward", TORCH_BOX(&stc::temporal_pool_backward));
+STC_KERNELS(m) {
+  m.impl("spatial_pool", stc::kBoxed<stc::spatial_pool>);
+  m.impl("spatial_pool_backward", stc::kBoxed<stc::spatial_pool_backward>);
+  m.impl("spatial_moments", stc::kBoxed<stc::spatial_moments>);
+  m.impl("temporal_moments", stc::kBoxed<stc::temporal_moments>);
+  m.impl("temporal_pool", stc::kBoxed<stc::temporal_pool>);
+  m.impl("temporal_pool_backward", stc::kBoxed<stc::temporal_pool_backward>);
 }

@@ -1,8 +1,7 @@
-#include <torch/csrc/stable/library.h>
-
 #include <tuple>
 
-#include "common/cpu_launch.h"
+#include "common/launch.h"
+#include "common/registration.h"
 
 namespace stc {
 namespace {
@@ -14,8 +13,7 @@ Tensor gate(const char* name, const Frames& frames, const View& view, const Tens
     using T = decltype(element);
     const GateArguments<T> arguments{view, const_data_of<T>(y),
                                      const_data_of<Accumulate<T>>(logits), data_of<T>(out)};
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).gate_forward, arguments,
-                  view_units(view), view.size());
+    launch(name, kernels<T>().gate_forward, arguments, view_units(view), view.size());
   });
   return out;
 }
@@ -35,8 +33,8 @@ std::tuple<Tensor, Tensor> gate_backward(const char* name, const Tensor& grad, c
                                              const_data_of<Accumulate<T>>(logits),
                                              data_of<T>(grad_y),
                                              data_of<Accumulate<T>>(grad_logits)};
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).gate_backward, arguments,
-                  view_units(view), view.size() + logits.numel());
+    launch(name, kernels<T>().gate_backward, arguments, view_units(view),
+           view.size() + logits.numel());
   });
   return {grad_y, grad_logits};
 }
@@ -94,9 +92,9 @@ std::tuple<Tensor, Tensor> spatial_gate_backward(const Tensor& grad, const Tenso
 }  // namespace
 }  // namespace stc
 
-STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
-  m.impl("temporal_gate", TORCH_BOX(&stc::temporal_gate));
-  m.impl("temporal_gate_backward", TORCH_BOX(&stc::temporal_gate_backward));
-  m.impl("spatial_gate", TORCH_BOX(&stc::spatial_gate));
-  m.impl("spatial_gate_backward", TORCH_BOX(&stc::spatial_gate_backward));
+STC_KERNELS(m) {
+  m.impl("temporal_gate", stc::kBoxed<stc::temporal_gate>);
+  m.impl("temporal_gate_backward", stc::kBoxed<stc::temporal_gate_backward>);
+  m.impl("spatial_gate", stc::kBoxed<stc::spatial_gate>);
+  m.impl("spatial_gate_backward", stc::kBoxed<stc::spatial_gate_backward>);
 }

@@ -1,6 +1,5 @@
-#include <torch/csrc/stable/library.h>
-
-#include "common/cpu_launch.h"
+#include "common/launch.h"
+#include "common/registration.h"
 
 namespace stc {
 namespace {
@@ -23,8 +22,7 @@ Tensor shift(const char* name, const Tensor& x, int64_t num_segments, int64_t sh
     arguments.inner = in.is_channels_last() ? 1 : in.pixels();
     arguments.fold = in.channels() / shift_div;
     arguments.direction = direction;
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).shift_forward, arguments,
-                  arguments.units(), x.numel());
+    launch(name, kernels<T>().shift_forward, arguments, arguments.units(), x.numel());
   });
   return out;
 }
@@ -40,7 +38,7 @@ Tensor temporal_shift_backward(const Tensor& grad, int64_t num_segments, int64_t
 }  // namespace
 }  // namespace stc
 
-STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
-  m.impl("temporal_shift", TORCH_BOX(&stc::temporal_shift));
-  m.impl("temporal_shift_backward", TORCH_BOX(&stc::temporal_shift_backward));
+STC_KERNELS(m) {
+  m.impl("temporal_shift", stc::kBoxed<stc::temporal_shift>);
+  m.impl("temporal_shift_backward", stc::kBoxed<stc::temporal_shift_backward>);
 }

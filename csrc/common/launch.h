@@ -1,11 +1,14 @@
-// Torch boundary of the CPU kernels: picks the element type and spreads units over torch's threads.
+// Torch boundary: how an operator reaches the kernels of the device that this is compiled for.
 #pragma once
 
-#include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
-#include "common/cpu_kernels.h"
+#if defined(STC_CUDA)
+#include "common/cuda_boundary.h"
+#else
+#include "common/cpu_boundary.h"
+#endif
 #include "common/frames.h"
 
 namespace stc {
@@ -35,16 +38,6 @@ void dispatch_dtype(const char* operator_name, ScalarType dtype, const Body& bod
     default:
       STD_TORCH_CHECK(false, operator_name, ": expected float32, float64, bfloat16 or float16");
   }
-}
-
-template <typename Arguments>
-void launch_on_cpu(CpuKernel<Arguments> kernel, const Arguments& arguments, int64_t units,
-                   int64_t elements) {
-  constexpr int64_t kElementsPerTask = 16384;
-  if (elements == 0 || units == 0) return;
-  const int64_t grain = ceil_div(kElementsPerTask, ceil_div(elements, units));
-  torch::stable::parallel_for(0, units, grain,
-                              [&](int64_t begin, int64_t end) { kernel(arguments, begin, end); });
 }
 
 }  // namespace stc

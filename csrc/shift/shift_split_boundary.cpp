@@ -1,9 +1,8 @@
-#include <torch/csrc/stable/library.h>
-
 #include <tuple>
 
-#include "common/cpu_launch.h"
 #include "common/groups.h"
+#include "common/launch.h"
+#include "common/registration.h"
 
 namespace stc {
 namespace {
@@ -68,8 +67,8 @@ std::tuple<Tensor, Tensor> shift_split(const Tensor& input, const Tensor& coeffi
                    auto arguments = arguments_of<T>(u, coefficients, split);
                    arguments.spatial = data_of<T>(spatial);
                    arguments.temporal = data_of<T>(temporal);
-                   launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).shift_split_forward,
-                                 arguments, units_of(arguments.shape), arguments.shape.elements());
+                   launch(kName, kernels<T>().shift_split_forward, arguments,
+                          units_of(arguments.shape), arguments.shape.elements());
                  });
   return {spatial, temporal};
 }
@@ -115,18 +114,16 @@ Tensor shift_split_backward_sums(const Tensor& grad_spatial, const Tensor& grad_
   check_split(kName, u, coefficients, split);
   const SplitGradients gradients(kName, grad_spatial, grad_temporal, u, split);
   const FrameShape shape = u.shape(1);
-  const int64_t rows = shape.channels_last ? units_of(shape) : shape.clips;
-  const Tensor partial = torch::stable::new_empty(coefficients, {rows, 2, u.channels()});
-  const Tensor sums = torch::stable::new_empty(coefficients, {2, u.channels()});
+  const SumsOverFrames sums(coefficients, shape, 2);
   dispatch_dtype(kName, input.scalar_type(), [&](auto element) {
     using T = decltype(element);
     auto arguments = backward_arguments_of<T>(gradients, u, coefficients, split);
-    arguments.sums = data_of<Accumulate<T>>(partial);
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).shift_split_backward_sums, arguments,
-                  units_of(shape), shape.elements());
-    sum_rows<Accumulate<T>>(rows, partial, sums);
+    arguments.sums = sums.partial<Accumulate<T>>();
+    launch(kName, kernels<T>().shift_split_backward_sums, arguments, units_of(shape),
+           shape.elements());
+    sums.add_up<Accumulate<T>>(kName);
   });
-  return sums;
+  return sums.total();
 }
 
 Tensor shift_split_backward(const Tensor& grad_spatial, const Tensor& grad_temporal,
@@ -146,8 +143,8 @@ Tensor shift_split_backward(const Tensor& grad_spatial, const Tensor& grad_tempo
     arguments.slope = const_data_of<Accumulate<T>>(grad_coefficients);
     arguments.offset = arguments.slope + u.channels();
     arguments.grad_u = data_of<T>(grad_u);
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).shift_split_backward, arguments,
-                  units_of(arguments.forward.shape), arguments.forward.shape.elements());
+    launch(kName, kernels<T>().shift_split_backward, arguments, units_of(arguments.forward.shape),
+           arguments.forward.shape.elements());
   });
   return grad_u;
 }
@@ -155,8 +152,8 @@ Tensor shift_split_backward(const Tensor& grad_spatial, const Tensor& grad_tempo
 }  // namespace
 }  // namespace stc
 
-STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
-  m.impl("shift_split", TORCH_BOX(&stc::shift_split));
-  m.impl("shift_split_backward_sums", TORCH_BOX(&stc::shift_split_backward_sums));
-  m.impl("shift_split_backward", TORCH_BOX(&stc::shift_split_backward));
+STC_KERNELS(m) {
+  m.impl("shift_split", stc::kBoxed<stc::shift_split>);
+  m.impl("shift_split_backward_sums", stc::kBoxed<stc::shift_split_backward_sums>);
+  m.impl("shift_split_backward", stc::kBoxed<stc::shift_split_backward>);
 }

@@ -1,10 +1,9 @@
-#include <torch/csrc/stable/library.h>
-
 #include <optional>
 #include <tuple>
 
-#include "common/cpu_launch.h"
 #include "common/groups.h"
+#include "common/launch.h"
+#include "common/registration.h"
 
 namespace stc {
 namespace {
@@ -123,15 +122,16 @@ class Branches {
 Tensor refine(const OptionalTensor& spatial_y, const OptionalTensor& temporal_y,
               const OptionalTensor& frame_gate, const OptionalTensor& pixel_gate,
               const Tensor& coefficients, int64_t num_segments) {
-  const Branches branches("refine", spatial_y, temporal_y, frame_gate, pixel_gate, coefficients,
+  constexpr const char* kName = "refine";
+  const Branches branches(kName, spatial_y, temporal_y, frame_gate, pixel_gate, coefficients,
                           num_segments);
   const Tensor out = branches.empty_frames_of(branches.channels());
-  dispatch_dtype("refine", out.scalar_type(), [&](auto element) {
+  dispatch_dtype(kName, out.scalar_type(), [&](auto element) {
     using T = decltype(element);
     auto arguments = branches.arguments<T>();
     arguments.out = data_of<T>(out);
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).refine_forward, arguments,
-                  units_of(arguments.shape), arguments.shape.elements());
+    launch(kName, kernels<T>().refine_forward, arguments, units_of(arguments.shape),
+           arguments.shape.elements());
   });
   return out;
 }
@@ -158,7 +158,7 @@ std::tuple<Tensor, Tensor> refine_backward_sums(const Tensor& grad, const Option
   const std::optional<Groups> means[2] = {branches.groups_of(0, "frame_mean", frame_mean),
                                           branches.groups_of(1, "pixel_mean", pixel_mean)};
   const FrameShape shape = branches.shape();
-  const int64_t partial_sets = shape.channels_last ? units_per_clip(shape) : 1;
+  const int64_t partial_sets = sets_of_sums(shape);
   Tensor sums[2] = {branches.empty_groups(0, 2), branches.empty_groups(1, 2)};
   Tensor partial[2] = {sums[0], sums[1]};
   for (int branch = 0; branch < 2; ++branch) {
@@ -179,11 +179,10 @@ std::tuple<Tensor, Tensor> refine_backward_sums(const Tensor& grad, const Option
                                             : arguments.forward.scale + 2 * branches.channels();
       arguments.branches[branch].sums = data_of<E>(partial[branch]);
     }
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).refine_backward_sums, arguments,
-                  units_of(shape), shape.elements());
+    launch(kName, kernels<T>().refine_backward_sums, arguments, units_of(shape), shape.elements());
     for (int branch = 0; branch < 2; ++branch)
       if (partial[branch].numel() > sums[branch].numel())
-        sum_rows<E>(partial_sets, partial[branch], sums[branch]);
+        sum_rows<E>(kName, partial_sets, partial[branch], sums[branch]);
   });
   return {sums[0], sums[1]};
 }
@@ -226,8 +225,7 @@ std::tuple<Tensor, Tensor> refine_backward(
       of_branch.share = E{1} / static_cast<E>(group_size);
       of_branch.grad_y = data_of<T>(grads[branch]);
     }
-    launch_on_cpu(cpu_kernels<CpuKernels<T>>(selected_isa()).refine_backward, arguments,
-                  units_of(shape), shape.elements());
+    launch(kName, kernels<T>().refine_backward, arguments, units_of(shape), shape.elements());
   });
   return {grads[0], grads[1]};
 }
@@ -235,8 +233,8 @@ std::tuple<Tensor, Tensor> refine_backward(
 }  // namespace
 }  // namespace stc
 
-STABLE_TORCH_LIBRARY_IMPL(stc_ops, CPU, m) {
-  m.impl("refine", TORCH_BOX(&stc::refine));
-  m.impl("refine_backward_sums", TORCH_BOX(&stc::refine_backward_sums));
-  m.impl("refine_backward", TORCH_BOX(&stc::refine_backward));
+STC_KERNELS(m) {
+  m.impl("refine", stc::kBoxed<stc::refine>);
+  m.impl("refine_backward_sums", stc::kBoxed<stc::refine_backward_sums>);
+  m.impl("refine_backward", stc::kBoxed<stc::refine_backward>);
 }

@@ -1,0 +1,58 @@
+# The architectures that CUDA kernels are compiled for.
+
+# "8.0;8.6+PTX", as torch has it, as CMake has it.
+function(stc_architectures_of_torch list result)
+  string(REGEX REPLACE "[ ,]+" ";" list "${list}")
+  foreach(architecture IN LISTS list)
+    if(NOT architecture MATCHES "^([0-9]+)\\.([0-9][af]?)([+]PTX)?$")
+      message(FATAL_ERROR "TORCH_CUDA_ARCH_LIST: expected architectures such as '8.0;8.6+PTX', got "
+        "'${architecture}'")
+    endif()
+    set(number ${CMAKE_MATCH_1}${CMAKE_MATCH_2})
+    list(APPEND architectures ${number}-real)
+    if(CMAKE_MATCH_3)
+      list(APPEND architectures ${number}-virtual)
+    endif()
+  endforeach()
+  set(${result} ${architectures} PARENT_SCOPE)
+endfunction()
+
+# Those of ours that nvcc knows, and PTX of the last one, for what comes after it.
+function(stc_default_architectures result)
+  execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch
+    OUTPUT_VARIABLE known COMMAND_ERROR_IS_FATAL ANY)
+  foreach(number IN ITEMS 75 80 86 89 90 100 120)
+    if(known MATCHES "compute_${number}\n")
+      list(APPEND architectures ${number}-real)
+      set(last ${number})
+    endif()
+  endforeach()
+  set(${result} ${architectures} ${last}-virtual PARENT_SCOPE)
+endfunction()
+
+# Sets CMAKE_CUDA_ARCHITECTURES to what is given, or else to what the environment asks for, or else
+# to the default, and STC_CUDA_ARCHITECTURES to the names of the code that is made.
+function(stc_choose_cuda_architectures given)
+  if(given)
+    set(architectures ${given})
+  elseif(NOT "$ENV{TORCH_CUDA_ARCH_LIST}" STREQUAL "")
+    stc_architectures_of_torch("$ENV{TORCH_CUDA_ARCH_LIST}" architectures)
+  else()
+    stc_default_architectures(architectures)
+  endif()
+  foreach(architecture IN LISTS architectures)
+    if(NOT architecture MATCHES "-virtual$")
+      string(REGEX REPLACE "-real$" "" name ${architecture})
+      list(APPEND names sm_${name})
+    endif()
+  endforeach()
+  foreach(architecture IN LISTS architectures)
+    if(NOT architecture MATCHES "-real$")
+      string(REGEX REPLACE "-virtual$" "" name ${architecture})
+      list(APPEND names compute_${name})
+    endif()
+  endforeach()
+  list(JOIN names " " names)
+  set(CMAKE_CUDA_ARCHITECTURES ${architectures} PARENT_SCOPE)
+  set(STC_CUDA_ARCHITECTURES ${names} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,77 @@
+"""The backends that tests run on, and how a test runs on one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import stc_ops
+
+EMULATED_LIBRARY_VARIABLE = "STC_OPS_EMULATED"
+
+COMPILED_BACKENDS = ["cpu", "emulated_cuda", pytest.param("cuda", marks=pytest.mark.gpu)]
+EVERY_BACKEND = ["reference", *COMPILED_BACKENDS]
+every_backend_of_cpu_tensors = pytest.mark.parametrize(
+    "backend", ["reference", "cpu", "emulated_cuda"], indirect=True
+)
+on_compiled_backends = pytest.mark.parametrize("backend", COMPILED_BACKENDS, indirect=True)
+
+
+@contextlib.contextmanager
+def running_on(name: str) -> Iterator[None]:
+    """Run on a backend, with tensors on its device; skip where it cannot run, saying why."""
+    with contextlib.ExitStack() as stack:
+        if name == "emulated_cuda":
+            stack.enter_context(_emulated_cuda_kernels())
+            name = "cpu"
+        device = "cuda" if name == "cuda" else "cpu"
+        if (reason := stc_ops.backends.why_not(name, device)) is not None:
+            pytest.skip(f"backend {name}: {reason}")
+        stack.enter_context(_default_device(device))
+        stack.enter_context(stc_ops.use_backend(name))
+        yield
+
+
+@contextlib.contextmanager
+def _default_device(device: str) -> Iterator[None]:
+    if device == "cpu":
+        yield
+        return
+    # Convolutions of gate networks and of the oracle in the precision of their dtype.
+    with torch.device(device), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
+@functools.cache
+def _emulated_kernels() -> dict[str, torch._ops.OpOverload]:
+    if (library := os.environ.get(EMULATED_LIBRARY_VARIABLE)) is None:
+        return {}
+    torch.ops.load_library(library)
+    operators = torch._C._dispatch_get_all_op_names()
+    names = [name.split("::")[1] for name in operators if name.startswith("stc_ops_emulated::")]
+    return {name: getattr(torch.ops.stc_ops_emulated, name).default for name in names}
+
+
+@contextlib.contextmanager
+def _emulated_cuda_kernels() -> Iterator[None]:
+    """Let CPU tensors take the CUDA kernels, which the CPU runs."""
+    if not (kernels := _emulated_kernels()):
+        pytest.skip(
+            "backend emulated_cuda: build it with cmake -DSTC_PYTHON=ON -DSTC_EMULATED_BOUNDARY=ON "
+            f"and set {EMULATED_LIBRARY_VARIABLE} to the path of its stc_ops_emulated.so"
+        )
+    library = torch.library.Library("stc_ops", "IMPL")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Warning only once for all operators")
+            for name, kernel in kernels.items():
+                library.impl(name, kernel, "CPU", allow_override=True)
+        yield
+    finally:
+        library._destroy()
