@@ -55,7 +55,7 @@ struct GatedMomentsJob {
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group&, I, I at) const {
     return {cuda::load<N>(a.mean + at), cuda::load<N>(a.m2 + at),
-            a.logits == nullptr ? repeated<N>(T{1}) : gates<N>(a.logits + at)[0]};
+            a.logits == nullptr ? repeated<N>(T{1}) : converted<T>(sigmoids(converted<double>(cuda::load<N>(a.logits + at))))};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE Moments<double, N> visit(const Loaded<N>& loaded, const Values<double, N, 0>&,

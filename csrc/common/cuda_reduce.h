@@ -23,6 +23,9 @@ struct Sums {
     for (int k = 0; k < K; ++k) sums[k] = sums[k] + values[k];
   }
   STC_DEVICE void add(const Sums& other) { add(other.sums); }
+  // Terms that are taken together are summed up by themselves first: shorter sums round less.
+  STC_DEVICE Sums begin_step() { return none(); }
+  STC_DEVICE void end_step(const Sums& step) { add(step); }
   STC_DEVICE Sums result() const { return *this; }
   STC_DEVICE Sums<E, 1, K> lane(int i) const {
     Sums<E, 1, K> one;
@@ -68,6 +71,16 @@ struct Moments {
 
   STC_DEVICE static Moments none() { return {}; }
 
+  STC_DEVICE void add(const Vec<E, N>& values) {
+    count += 1;
+    const E share = 1 / count;
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      const E deviation = values[i] - mean[i];
+      mean[i] += deviation * share;
+      m2[i] += deviation * (values[i] - mean[i]);
+    }
+  }
   // Of the union of both.
   STC_DEVICE void add(const Moments& other) {
     const E total = count + other.count;
@@ -81,6 +94,8 @@ struct Moments {
     }
     count = total;
   }
+  STC_DEVICE Moments& begin_step() { return *this; }
+  STC_DEVICE void end_step(const Moments&) {}
   STC_DEVICE Moments result() const { return *this; }
   STC_DEVICE Moments<E, 1> lane(int i) const { return {{{mean[i]}}, {{m2[i]}}, count}; }
 
@@ -107,51 +122,14 @@ struct Moments {
   STC_DEVICE void set_count(E number) { count = number; }
 };
 
-// Sums around the first value, of deviations from it and of their squares: a large mean costs no
-// digits.
-template <typename E, int N>
-struct PivotSums {
-  static constexpr int kArrays = Moments<E, N>::kArrays;
-
-  Vec<E, N> pivot;
-  Vec<E, N> sum;
-  Vec<E, N> squares;
-  E count;
-
-  STC_DEVICE static PivotSums none() { return {}; }
-
-  STC_DEVICE void add(const Vec<E, N>& values) {
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      pivot[i] = count > 0 ? pivot[i] : values[i];
-      const E deviation = values[i] - pivot[i];
-      sum[i] += deviation;
-      squares[i] += deviation * deviation;
-    }
-    count += 1;
-  }
-
-  STC_DEVICE Moments<E, N> result() const {
-    Moments<E, N> moments;
-    const E share = count > 0 ? 1 / count : 0;
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const E offset = sum[i] * share;
-      const E m2 = squares[i] - sum[i] * offset;
-      moments.mean[i] = pivot[i] + offset;
-      moments.m2[i] = m2 < 0 ? 0 : m2;
-    }
-    moments.count = count;
-    return moments;
-  }
-};
-
 // Nothing: of kernels that only map.
 struct NoSums {
   static constexpr int kArrays = 0;
   STC_DEVICE static NoSums none() { return {}; }
   template <typename Anything>
   STC_DEVICE void add(const Anything&) {}
+  STC_DEVICE NoSums& begin_step() { return *this; }
+  STC_DEVICE void end_step(const NoSums&) {}
 };
 
 // The N lanes of a vector as one.

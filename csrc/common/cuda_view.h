@@ -92,12 +92,14 @@ STC_DEVICE void visit_rows(Sums& sums, const Job& job, const SmallOf<Job, N>& sm
       const I next = row + k * step;
       if (next < end) loaded[k] = job.template load<N>(group, next, column_at + next * inner);
     }
+    auto&& terms = sums.begin_step();
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
       const I next = row + k * step;
       if (next < end)
-        sums.add(job.template visit<N>(loaded[k], small, group, next, column_at + next * inner));
+        terms.add(job.template visit<N>(loaded[k], small, group, next, column_at + next * inner));
     }
+    sums.end_step(terms);
   }
 }
 
@@ -143,12 +145,14 @@ STC_DEVICE void visit_run(Sums& sums, const Job& job, const SmallOf<Job, N>& sma
       const I next = at + k * step;
       if (next < end) loaded[k] = job.template load<N>(group, next - plane_at, next);
     }
+    auto&& terms = sums.begin_step();
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
       const I next = at + k * step;
       if (next < end)
-        sums.add(job.template visit<N>(loaded[k], small, group, next - plane_at, next));
+        terms.add(job.template visit<N>(loaded[k], small, group, next - plane_at, next));
     }
+    sums.end_step(terms);
   }
 }
 

@@ -7,19 +7,22 @@
 
 namespace stc::cuda {
 
-// Accurate to a few units in the last place.
+// As PyTorch computes it: zero where exp(-x) is infinite.
 template <typename E>
 STC_DEVICE E sigmoid(E x) {
-  const E z = std::exp(x < 0 ? x : -x);
-  return (x < 0 ? z : E{1}) / (1 + z);
+  return 1 / (1 + std::exp(-x));
+}
+
+template <typename E, int N>
+STC_DEVICE Vec<E, N> sigmoids(Vec<E, N> logits) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) logits[i] = sigmoid(logits[i]);
+  return logits;
 }
 
 template <int N, typename E>
 STC_DEVICE Values<E, N, 1> gates(const E* logits) {
-  Vec<E, N> gate = load<N>(logits);
-#pragma unroll
-  for (int i = 0; i < N; ++i) gate[i] = sigmoid(gate[i]);
-  return {{gate}};
+  return {{sigmoids(load<N>(logits))}};
 }
 
 template <typename T>

@@ -46,9 +46,9 @@ struct MomentsJob {
   template <int N>
   using Loaded = Vec<T, N>;
   template <int N>
-  using Sums = PivotSums<E, N>;
+  using Sums = Moments<E, N>;
   template <int N>
-  using Result = Moments<E, N>;
+  using Result = Sums<N>;
   static constexpr bool kHasPlanes = true;
   static constexpr int kRowsAtOnce = 4;
   static constexpr int kSmall = 0;
