@@ -25,12 +25,12 @@ template <template <typename> class Job>
 struct JobOfGroups {
   template <template <typename> class Arguments, typename T, typename Run>
   static void for_each(const Arguments<T>& a, const Run& run) {
-    if (a.shape.size() > 0) run(Job<T>{a}, group_view(a.shape));
+    if (a.shape.size() > 0) run(Job<T>{{}, a}, group_view(a.shape));
   }
 };
 
 template <typename T>
-struct GatedMomentsJob {
+struct GatedMomentsJob : PlaceIsGroup {
   using Element = T;
   using E = double;
   template <int N>
@@ -55,7 +55,9 @@ struct GatedMomentsJob {
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group&, I, I at) const {
     return {cuda::load<N>(a.mean + at), cuda::load<N>(a.m2 + at),
-            a.logits == nullptr ? repeated<N>(T{1}) : converted<T>(sigmoids(converted<double>(cuda::load<N>(a.logits + at))))};
+            a.logits == nullptr
+                ? repeated<N>(T{1})
+                : converted<T>(sigmoids(converted<double>(cuda::load<N>(a.logits + at))))};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE Moments<double, N> visit(const Loaded<N>& loaded, const Values<double, N, 0>&,
@@ -76,7 +78,7 @@ struct GatedMomentsJob {
 };
 
 template <typename T>
-struct MergedMomentsJob {
+struct MergedMomentsJob : PlaceIsGroup {
   using Element = double;
   using E = double;
   template <int N>
@@ -94,7 +96,7 @@ struct MergedMomentsJob {
 
   template <typename Run>
   static void for_each(const MergedMomentsArguments<T>& a, const Run& run) {
-    run(MergedMomentsJob{a}, View{1, blocks_of(a.shape), a.shape.channels});
+    run(MergedMomentsJob{{}, a}, View{1, blocks_of(a.shape), a.shape.channels});
   }
 
   int64_t most_rows() const { return blocks_of(a.shape); }
@@ -123,7 +125,7 @@ struct MergedMomentsJob {
 };
 
 template <typename T>
-struct ChannelSumsJob {
+struct ChannelSumsJob : PlaceIsGroup {
   using Element = T;
   using E = T;
   template <int N>
@@ -171,13 +173,13 @@ struct ChannelSumsJob {
   STC_DEVICE void finish(const Sums<N>& result, const Values<T, N, 1>&, const Group& group) const {
     const auto channels = static_cast<decltype(group.at)>(a.shape.channels);
     const auto at = block_of(group, channels) * 2 * channels + channel_of(group, channels);
-    store_anywhere(a.block_sums + at, result.sums[0]);
-    store_anywhere(a.block_products + at, result.sums[1]);
+    store(a.block_sums + at, result.sums[0]);
+    store(a.block_products + at, result.sums[1]);
   }
 };
 
 template <typename T>
-struct GateGradientJob {
+struct GateGradientJob : PlaceIsGroup {
   using Element = T;
   using E = T;
   template <int N>
@@ -224,7 +226,7 @@ struct GateGradientJob {
 };
 
 template <typename T>
-struct SumRowsJob {
+struct SumRowsJob : PlaceIsGroup {
   using Element = T;
   using E = double;
   template <int N>
@@ -239,7 +241,7 @@ struct SumRowsJob {
 
   template <typename Run>
   static void for_each(const SumRowsArguments<T>& a, const Run& run) {
-    run(SumRowsJob{a}, View{1, a.rows, a.columns});
+    run(SumRowsJob{{}, a}, View{1, a.rows, a.columns});
   }
 
   int64_t most_rows() const { return a.rows; }

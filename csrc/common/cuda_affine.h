@@ -27,8 +27,26 @@ STC_DEVICE void store_channel_sums(E* sums, int64_t all_channels, const Group& g
   const auto frame = Group::kIsColumn ? 0 : group.at / channels;
   const auto at = frame * K * channels + channel_of(group, all_channels);
 #pragma unroll
-  for (int k = 0; k < K; ++k) store_anywhere(sums + (at + k * channels), values[k]);
+  for (int k = 0; k < K; ++k) store(sums + (at + k * channels), values[k]);
 }
+
+// Where another tensor has the rows of a group: at base + row * pitch.
+template <typename I, bool kOfColumn>
+struct RowPlace {
+  I base;
+  I pitch;
+  bool keeps_vectors;  // those of a plane; those of columns always stay vectors
+
+  STC_DEVICE I offset(I row) const { return base + row * pitch; }
+  template <int N, typename T>
+  STC_DEVICE Vec<T, N> load(const T* from) const {
+    return load_if<N>(kOfColumn || keeps_vectors, from);
+  }
+  template <typename T, int N>
+  STC_DEVICE void store(T* to, const Vec<T, N>& elements) const {
+    store_if(kOfColumn || keeps_vectors, to, elements);
+  }
+};
 
 // NaN stays NaN, as in PyTorch.
 template <typename E, int N>

@@ -166,7 +166,7 @@ struct ToScratch : Job {
 
 // The second.
 template <typename Job>
-struct FromScratch {
+struct FromScratch : PlaceIsGroup {
   using E = typename Job::E;
   using Element = E;
   template <int N>
@@ -224,7 +224,7 @@ cudaError_t reduce_columns(const Job& job, const View& view, void* scratch, cuda
   const cudaError_t error = run_columns(
       ToScratch<Job>{job, sums, parts.size(), plan.splits, parts.inner}, view, plan, stream);
   if (error != cudaSuccess) return error;
-  const FromScratch<Job> second{job, sums, parts.size(), view.reduced, plan.rows_per_split};
+  const FromScratch<Job> second{{}, job, sums, parts.size(), view.reduced, plan.rows_per_split};
   return run_columns(second, parts, plan_of(second, parts, parts.reduced), stream);
 }
 
@@ -253,7 +253,7 @@ template <typename Job>
 struct JobOfView {
   template <typename Arguments, typename Run>
   static void for_each(const Arguments& a, const Run& run) {
-    run(Job{a}, a.view);
+    run(Job{{}, a}, a.view);
   }
 };
 

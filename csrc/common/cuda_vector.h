@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "common/cuda_launch.h"
 #include "common/scalar.h"
@@ -29,10 +31,19 @@ inline EmulatedTraffic& emulated_traffic() {
 
 namespace cuda {
 
+// 16 bytes at once: nvcc takes vectors of small elements apart.
 #if defined(__CUDACC__)
+STC_DEVICE uint4 load_raw(const uint4* from) { return *from; }
+STC_DEVICE void store_raw(uint4* to, const uint4& raw) { __stwb(to, raw); }
 STC_DEVICE void count_read(int64_t) {}
 STC_DEVICE void count_written(int64_t) {}
 #else
+inline uint4 load_raw(const uint4* from) {
+  uint4 raw;
+  std::memcpy(&raw, from, sizeof(raw));
+  return raw;
+}
+inline void store_raw(uint4* to, const uint4& raw) { std::memcpy(to, &raw, sizeof(raw)); }
 inline void count_read(int64_t bytes) {
   emulated_traffic().read.fetch_add(bytes, std::memory_order_relaxed);
 }
@@ -76,7 +87,14 @@ bool are_aligned(Pointers... pointers) {
 template <int N, typename T>
 STC_DEVICE Vec<T, N> load(const T* from) {
   count_read(sizeof(Vec<T, N>));
-  return *reinterpret_cast<const Vec<T, N>*>(from);
+  if constexpr (sizeof(Vec<T, N>) == kVectorBytes) {
+    const uint4 raw = load_raw(reinterpret_cast<const uint4*>(from));
+    Vec<T, N> values;
+    memcpy(&values, &raw, kVectorBytes);
+    return values;
+  } else {
+    return *reinterpret_cast<const Vec<T, N>*>(from);
+  }
 }
 
 // Of values so few that all blocks find them in a cache: they do not count.
@@ -91,18 +109,22 @@ STC_DEVICE Vec<T, N> load_cached(const T* from) {
 template <int N, typename T>
 STC_DEVICE void store(T* to, const Vec<T, N>& values) {
   count_written(sizeof(Vec<T, N>));
-  *reinterpret_cast<Vec<T, N>*>(to) = values;
+  if constexpr (sizeof(Vec<T, N>) % kVectorBytes == 0) {
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(sizeof(Vec<T, N>)) / kVectorBytes; ++i) {
+      uint4 raw;
+      memcpy(&raw, reinterpret_cast<const char*>(&values) + i * kVectorBytes, kVectorBytes);
+      store_raw(reinterpret_cast<uint4*>(to) + i, raw);
+    }
+  } else {
+    *reinterpret_cast<Vec<T, N>*>(to) = values;
+  }
 }
 
 // Where vectors of one tensor are aligned, those of another need not be.
 template <int N, typename T>
-STC_DEVICE bool is_vector_at(const T* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % sizeof(Vec<T, N>) == 0;
-}
-
-template <int N, typename T>
-STC_DEVICE Vec<T, N> load_anywhere(const T* from) {
-  if (is_vector_at<N>(from)) return load<N>(from);
+STC_DEVICE Vec<T, N> load_if(bool is_aligned, const T* from) {
+  if (is_aligned) return load<N>(from);
   Vec<T, N> elements;
 #pragma unroll
   for (int i = 0; i < N; ++i) elements[i] = load<1>(from + i)[0];
@@ -110,8 +132,8 @@ STC_DEVICE Vec<T, N> load_anywhere(const T* from) {
 }
 
 template <int N, typename T>
-STC_DEVICE void store_anywhere(T* to, const Vec<T, N>& elements) {
-  if (is_vector_at<N>(to)) return store(to, elements);
+STC_DEVICE void store_if(bool is_aligned, T* to, const Vec<T, N>& elements) {
+  if (is_aligned) return store(to, elements);
 #pragma unroll
   for (int i = 0; i < N; ++i) store(to + i, Vec<T, 1>{{elements[i]}});
 }
@@ -141,6 +163,17 @@ STC_DEVICE void narrow(float value, BFloat16& to) {
 template <typename T, int N>
 STC_DEVICE Vec<Accumulate<T>, N> widened(const Vec<T, N>& elements) {
   Vec<Accumulate<T>, N> values;
+  // Two at a time, where they lie: taken apart, they would fill twice the registers.
+  if constexpr (std::is_same_v<T, BFloat16> && N % 2 == 0) {
+    uint32_t pairs[N / 2];
+    memcpy(pairs, &elements, sizeof(pairs));
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) {
+      const uint32_t halves[2] = {pairs[i] << 16, pairs[i] & 0xffff0000u};
+      memcpy(&values[2 * i], halves, sizeof(halves));
+    }
+    return values;
+  }
 #pragma unroll
   for (int i = 0; i < N; ++i) values[i] = widened(elements[i]);
   return values;

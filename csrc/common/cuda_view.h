@@ -6,8 +6,9 @@
 //   kRowsAtOnce            rows, or vectors of a plane, that a thread loads before it uses them
 //   kSmall                 how many values of small tensors a group of elements has
 //   small<N>(group)        those values, of N groups side by side
-//   load<N>(group, row, at)          an element of each tensor
-//   visit(loaded, small, group, row, at)   does the work and returns what is to be summed up
+//   place<N>(group)        what load and visit want to know that is the same for all rows
+//   load<N>(place, row, at)          an element of each tensor
+//   visit<N>(loaded, small, place, row, at)   does the work, and returns what is to be summed up
 //   Sums<N>, Result<N>     what is summed up of N groups (NoSums where nothing is), and becomes of
 //   it finish(result, small, group)     takes that to the small tensors is_aligned() whether
 //   columns can be taken by vectors
@@ -28,7 +29,6 @@ constexpr int kBlocksAtOnce = 2;
 // The elements that share values of the small tensors: a column, or a plane.
 template <typename I, bool kOfColumn>
 struct Group {
-  // Vectors of columns are aligned in all tensors; those of planes in the tensor that `at` is of.
   static constexpr bool kIsColumn = kOfColumn;
 
   I outer;
@@ -37,17 +37,13 @@ struct Group {
   I split;
 };
 
-template <int N, typename Group, typename T>
-STC_DEVICE Vec<T, N> load_in(const Group&, const T* from) {
-  if constexpr (Group::kIsColumn) return load<N>(from);
-  return load_anywhere<N>(from);
-}
-
-template <typename Group, typename T, int N>
-STC_DEVICE void store_in(const Group&, T* to, const Vec<T, N>& elements) {
-  if constexpr (Group::kIsColumn) return store(to, elements);
-  store_anywhere(to, elements);
-}
+// Of jobs that want to know no more.
+struct PlaceIsGroup {
+  template <int N, typename Group>
+  STC_DEVICE Group place(const Group& group) const {
+    return group;
+  }
+};
 
 template <typename Job, int N>
 using SmallOf = Values<typename Job::E, N, Job::kSmall>;
@@ -80,9 +76,9 @@ STC_DEVICE SmallOf<Job, N> small_of_columns(const Job& job, const Group& group, 
 }
 
 // Rows row, row + step, ... below end, of one vector of columns.
-template <int N, typename Sums, typename Job, typename Group, typename I>
+template <int N, typename Sums, typename Job, typename Place, typename I>
 STC_DEVICE void visit_rows(Sums& sums, const Job& job, const SmallOf<Job, N>& small,
-                           const Group& group, I column_at, I inner, I row, I end, int step) {
+                           const Place& place, I column_at, I inner, I row, I end, int step) {
   constexpr int kRows = Job::kRowsAtOnce;
 #pragma unroll 1
   for (; row < end; row += kRows * step) {
@@ -90,14 +86,14 @@ STC_DEVICE void visit_rows(Sums& sums, const Job& job, const SmallOf<Job, N>& sm
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
       const I next = row + k * step;
-      if (next < end) loaded[k] = job.template load<N>(group, next, column_at + next * inner);
+      if (next < end) loaded[k] = job.template load<N>(place, next, column_at + next * inner);
     }
     auto&& terms = sums.begin_step();
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
       const I next = row + k * step;
       if (next < end)
-        terms.add(job.template visit<N>(loaded[k], small, group, next, column_at + next * inner));
+        terms.add(job.template visit<N>(loaded[k], small, place, next, column_at + next * inner));
     }
     sums.end_step(terms);
   }
@@ -120,8 +116,9 @@ __global__ void __launch_bounds__(kColumnThreads, kBlocksAtOnce)
     const I first = split * walk.rows_per_split;
     const I left = walk.reduced - first;
     const I end = first + (left < walk.rows_per_split ? left : walk.rows_per_split);
-    visit_rows<N>(sums, job, small, group, outer * walk.reduced * walk.inner + column, walk.inner,
-                  first + y, end, static_cast<int>(blockDim.x) / lanes);
+    visit_rows<N>(sums, job, small, job.template place<N>(group),
+                  outer * walk.reduced * walk.inner + column, walk.inner, first + y, end,
+                  static_cast<int>(blockDim.x) / lanes);
   }
   if constexpr (Sums::kArrays > 0) {
     auto result = sum_of_warp(sums.result(), kWarp / 2, lanes);
@@ -132,9 +129,9 @@ __global__ void __launch_bounds__(kColumnThreads, kBlocksAtOnce)
 
 // Elements [begin, end) of a plane, by the threads lane, lane + lanes, ... With N > 1, vectors
 // begin at multiples of N; what lies outside of them is left to visit_edges.
-template <int N, typename Sums, typename Job, typename Group, typename I>
+template <int N, typename Sums, typename Job, typename Place, typename I>
 STC_DEVICE void visit_run(Sums& sums, const Job& job, const SmallOf<Job, N>& small,
-                          const Group& group, I plane_at, I begin, I end, int lane, int lanes) {
+                          const Place& place, I plane_at, I begin, I end, int lane, int lanes) {
   constexpr int kRows = Job::kRowsAtOnce;
   const int step = lanes * N;
 #pragma unroll 1
@@ -143,31 +140,31 @@ STC_DEVICE void visit_run(Sums& sums, const Job& job, const SmallOf<Job, N>& sma
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
       const I next = at + k * step;
-      if (next < end) loaded[k] = job.template load<N>(group, next - plane_at, next);
+      if (next < end) loaded[k] = job.template load<N>(place, next - plane_at, next);
     }
     auto&& terms = sums.begin_step();
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
       const I next = at + k * step;
       if (next < end)
-        terms.add(job.template visit<N>(loaded[k], small, group, next - plane_at, next));
+        terms.add(job.template visit<N>(loaded[k], small, place, next - plane_at, next));
     }
     sums.end_step(terms);
   }
 }
 
 // The elements before `first` and from `last` on.
-template <typename Sums, typename Job, typename Group, typename I>
+template <typename Sums, typename Job, typename Place, typename I>
 STC_DEVICE void visit_edges(Sums& sums, const Job& job, const SmallOf<Job, 1>& small,
-                            const Group& group, I begin, I first, I last, I end, int lane,
+                            const Place& place, I begin, I first, I last, I end, int lane,
                             int lanes) {
   const int before = static_cast<int>(first - begin);
   const int count = before + static_cast<int>(end - last);
 #pragma unroll 1
   for (int i = lane; i < count; i += lanes) {
     const I at = i < before ? begin + i : last + (i - before);
-    const auto loaded = job.template load<1>(group, at - begin, at);
-    sums.add(job.template visit<1>(loaded, small, group, at - begin, at));
+    const auto loaded = job.template load<1>(place, at - begin, at);
+    sums.add(job.template visit<1>(loaded, small, place, at - begin, at));
   }
 }
 
@@ -203,9 +200,12 @@ __global__ void __launch_bounds__(kPlaneThreads, kBlocksAtOnce)
   const I first = aligned < end ? aligned : end;
   const I last = first + (end - first) / N * N;
   Sums sums = Sums::none();
-  visit_run<N>(sums, job, repeated<N>(small), group, begin, first, last, lane, lanes);
+  visit_run<N>(sums, job, repeated<N>(small), job.template place<N>(group), begin, first, last,
+               lane, lanes);
   EdgeSums edges = EdgeSums::none();
-  if constexpr (N > 1) visit_edges(edges, job, small, group, begin, first, last, end, lane, lanes);
+  if constexpr (N > 1)
+    visit_edges(edges, job, small, job.template place<1>(group), begin, first, last, end, lane,
+                lanes);
   if constexpr (Sums::kArrays > 0) {
     auto result = folded<N>(sums.result());
     if constexpr (N > 1) result.add(edges.result());

@@ -26,7 +26,7 @@ STC_DEVICE Values<E, N, 1> gates(const E* logits) {
 }
 
 template <typename T>
-struct GateJob {
+struct GateJob : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   template <int N>
@@ -58,7 +58,7 @@ struct GateJob {
 };
 
 template <typename T>
-struct GateBackwardJob {
+struct GateBackwardJob : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   template <int N>

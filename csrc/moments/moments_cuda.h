@@ -6,7 +6,7 @@
 namespace stc::cuda {
 
 template <typename T>
-struct MeanJob {
+struct MeanJob : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   template <int N>
@@ -40,7 +40,7 @@ struct MeanJob {
 
 // Empty views (reduced == 0) have moments of zero.
 template <typename T>
-struct MomentsJob {
+struct MomentsJob : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   template <int N>
@@ -75,7 +75,7 @@ struct MomentsJob {
 };
 
 template <typename T>
-struct MeanBackwardJob {
+struct MeanBackwardJob : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   struct Nothing {};

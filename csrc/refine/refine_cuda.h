@@ -8,7 +8,7 @@ namespace stc::cuda {
 // One branch among the frames of the concatenation, in groups of a frame and channel, or of a clip,
 // channel and pixel.
 template <typename T, bool kPerPixel>
-struct BranchPlace {
+struct BranchLayout {
   using E = Accumulate<T>;
 
   FrameShape shape;  // of the concatenation
@@ -49,33 +49,37 @@ struct BranchPlace {
     return loaded;
   }
 
-  // Where the concatenation has the element of a row.
-  template <typename Group, typename I>
-  STC_DEVICE I offset(const Group& group, I row) const {
+  // In the concatenation.
+  template <int N, typename Group>
+  STC_DEVICE auto rows(const Group& group) const {
+    using I = decltype(group.at);
     const auto pixels = static_cast<I>(shape.height * shape.width);
     const auto all = static_cast<I>(shape.channels), first = static_cast<I>(branch.first_channel);
-    const I own = channel(group);
+    const I among_all = first + channel(group);
+    RowPlace<I, Group::kIsColumn> place{0, all, true};
     if constexpr (kPerPixel) {
-      const I frame = group.outer * static_cast<I>(shape.num_segments) + row;
-      if (!shape.channels_last) return (frame * all + first) * pixels + group.column;
       const I pixel = group.column / static_cast<I>(branch.channels);
-      return (frame * pixels + pixel) * all + first + own;
+      place.pitch = pixels * all;
+      place.base = group.outer * static_cast<I>(shape.num_segments) * place.pitch +
+                   (shape.channels_last ? pixel * all + among_all : first * pixels + group.column);
     } else if constexpr (Group::kIsColumn) {
-      return (group.outer * pixels + row) * all + first + own;
+      place.base = group.outer * pixels * all + among_all;
     } else {
-      const I frame = group.at / static_cast<I>(branch.channels);
-      return (frame * all + first + own) * pixels + row;
+      place.pitch = 1;
+      place.base = (group.at / static_cast<I>(branch.channels) * all + among_all) * pixels;
+      place.keeps_vectors = (place.base - group.at * pixels) % N == 0;
     }
+    return place;
   }
 };
 
 // factor = gate * scale, and shift.
-template <int N, typename Place, typename T, typename Group>
-STC_DEVICE void load_affine(const Place& place, const RefineArguments<T>& a, const Group& group,
+template <int N, typename Layout, typename T, typename Group>
+STC_DEVICE void load_affine(const Layout& layout, const RefineArguments<T>& a, const Group& group,
                             Vec<Accumulate<T>, N>& factor, Vec<Accumulate<T>, N>& shift) {
-  factor = place.template of_channels<N>(a.scale, group);
-  shift = place.template of_channels<N>(a.shift, group);
-  if (place.branch.gated) factor = factor * load<N>(place.branch.gate + group.at);
+  factor = layout.template of_channels<N>(a.scale, group);
+  shift = layout.template of_channels<N>(a.shift, group);
+  if (layout.branch.gated) factor = factor * load<N>(layout.branch.gate + group.at);
 }
 
 template <typename T, bool kPerPixel>
@@ -92,30 +96,34 @@ struct RefineJob {
   static constexpr int kSmall = 2;
 
   Arguments a;
-  BranchPlace<T, kPerPixel> place;
+  BranchLayout<T, kPerPixel> layout;
 
   RefineJob(const Arguments& arguments, int branch)
-      : a(arguments), place{a.shape, a.branches[branch]} {}
+      : a(arguments), layout{a.shape, a.branches[branch]} {}
 
-  bool by_planes() const { return !place.shape.channels_last; }
+  bool by_planes() const { return !layout.shape.channels_last; }
   bool is_aligned() const {
-    return are_aligned(place.branch.y, place.branch.gate, a.out) && place.is_aligned();
+    return are_aligned(layout.branch.y, layout.branch.gate, a.out) && layout.is_aligned();
   }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     Values<E, N, kSmall> values;
-    load_affine(place, a, group, values[0], values[1]);
+    load_affine(layout, a, group, values[0], values[1]);
     return values;
   }
-  template <int N, typename Group, typename I>
-  STC_DEVICE Vec<T, N> load(const Group&, I, I at) const {
-    return cuda::load<N>(place.branch.y + at);
+  template <int N, typename Group>
+  STC_DEVICE auto place(const Group& group) const {
+    return layout.template rows<N>(group);
   }
-  template <int N, typename Group, typename I>
+  template <int N, typename Place, typename I>
+  STC_DEVICE Vec<T, N> load(const Place&, I, I at) const {
+    return cuda::load<N>(layout.branch.y + at);
+  }
+  template <int N, typename Place, typename I>
   STC_DEVICE NoSums visit(const Vec<T, N>& y, const Values<E, N, kSmall>& values,
-                          const Group& group, I row, I) const {
+                          const Place& place, I row, I) const {
     const Vec<E, N> z = relu(values[0] * widened(y) + values[1]);
-    store_in(group, a.out + place.offset(group, row), narrowed<T>(z));
+    place.store(a.out + place.offset(row), narrowed<T>(z));
     return {};
   }
 };
@@ -144,32 +152,36 @@ struct RefineSumsJob {
 
   Arguments b;
   RefineBranchBackward<T> backward;
-  BranchPlace<T, kPerPixel> place;
+  BranchLayout<T, kPerPixel> layout;
   int64_t groups;
 
   RefineSumsJob(const Arguments& arguments, int branch)
       : b(arguments),
         backward(b.branches[branch]),
-        place{b.forward.shape, b.forward.branches[branch]},
-        groups(place.groups()) {}
+        layout{b.forward.shape, b.forward.branches[branch]},
+        groups(layout.groups()) {}
 
-  bool by_planes() const { return !place.shape.channels_last; }
+  bool by_planes() const { return !layout.shape.channels_last; }
   bool is_aligned() const {
-    return are_aligned(place.branch.y, place.branch.gate, b.grad_out, backward.sums) &&
-           (!place.branch.gated || are_aligned(backward.mean)) && place.is_aligned();
+    return are_aligned(layout.branch.y, layout.branch.gate, b.grad_out, backward.sums) &&
+           (!layout.branch.gated || are_aligned(backward.mean)) && layout.is_aligned();
   }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     Values<E, N, kSmall> values;
-    load_affine(place, b.forward, group, values[0], values[1]);
-    values[2] = place.branch.gated ? cuda::load<N>(backward.mean + group.at)
-                                   : place.template of_channels<N>(backward.mean, group);
+    load_affine(layout, b.forward, group, values[0], values[1]);
+    values[2] = layout.branch.gated ? cuda::load<N>(backward.mean + group.at)
+                                    : layout.template of_channels<N>(backward.mean, group);
     return values;
   }
-  template <int N, typename Group, typename I>
-  STC_DEVICE Loaded<N> load(const Group& group, I row, I at) const {
-    return {cuda::load<N>(place.branch.y + at),
-            load_in<N>(group, b.grad_out + place.offset(group, row))};
+  template <int N, typename Group>
+  STC_DEVICE auto place(const Group& group) const {
+    return layout.template rows<N>(group);
+  }
+  template <int N, typename Place, typename I>
+  STC_DEVICE Loaded<N> load(const Place& place, I row, I at) const {
+    return {cuda::load<N>(layout.branch.y + at),
+            place.template load<N>(b.grad_out + place.offset(row))};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE Values<E, N, 2> visit(const Loaded<N>& loaded, const Values<E, N, kSmall>& values,
@@ -201,35 +213,39 @@ struct RefineBackwardJob {
 
   Arguments b;
   RefineBranchBackward<T> backward;
-  BranchPlace<T, kPerPixel> place;
+  BranchLayout<T, kPerPixel> layout;
 
   RefineBackwardJob(const Arguments& arguments, int branch)
       : b(arguments),
         backward(b.branches[branch]),
-        place{b.forward.shape, b.forward.branches[branch]} {}
+        layout{b.forward.shape, b.forward.branches[branch]} {}
 
-  bool by_planes() const { return !place.shape.channels_last; }
+  bool by_planes() const { return !layout.shape.channels_last; }
   bool is_aligned() const {
-    return are_aligned(place.branch.y, place.branch.gate, b.grad_out, backward.grad_y,
+    return are_aligned(layout.branch.y, layout.branch.gate, b.grad_out, backward.grad_y,
                        backward.grad_mean) &&
-           place.is_aligned();
+           layout.is_aligned();
   }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     Values<E, N, kSmall> values;
-    load_affine(place, b.forward, group, values[0], values[1]);
-    values[2] = place.template of_channels<N>(b.slope, group);
-    values[3] = place.template of_channels<N>(b.offset, group);
-    if (!place.branch.gated) return values;
-    const Vec<E, N> gate = cuda::load<N>(place.branch.gate + group.at);
+    load_affine(layout, b.forward, group, values[0], values[1]);
+    values[2] = layout.template of_channels<N>(b.slope, group);
+    values[3] = layout.template of_channels<N>(b.offset, group);
+    if (!layout.branch.gated) return values;
+    const Vec<E, N> gate = cuda::load<N>(layout.branch.gate + group.at);
     values[2] = values[2] * gate * gate;
     values[3] = values[3] * gate + cuda::load<N>(backward.grad_mean + group.at) * backward.share;
     return values;
   }
-  template <int N, typename Group, typename I>
-  STC_DEVICE Loaded<N> load(const Group& group, I row, I at) const {
-    return {cuda::load<N>(place.branch.y + at),
-            load_in<N>(group, b.grad_out + place.offset(group, row))};
+  template <int N, typename Group>
+  STC_DEVICE auto place(const Group& group) const {
+    return layout.template rows<N>(group);
+  }
+  template <int N, typename Place, typename I>
+  STC_DEVICE Loaded<N> load(const Place& place, I row, I at) const {
+    return {cuda::load<N>(layout.branch.y + at),
+            place.template load<N>(b.grad_out + place.offset(row))};
   }
   template <int N, typename Group, typename I>
   STC_DEVICE NoSums visit(const Loaded<N>& loaded, const Values<E, N, kSmall>& values, const Group&,
@@ -264,10 +280,10 @@ struct RefineJobs {
     if (of_branch.channels == 0) return;
     if (of_branch.gated_per_pixel) {
       const Job<T, true> job(arguments, branch);
-      run(job, job.place.view());
+      run(job, job.layout.view());
     } else {
       const Job<T, false> job(arguments, branch);
-      run(job, job.place.view());
+      run(job, job.layout.view());
     }
   }
 };

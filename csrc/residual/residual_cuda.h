@@ -7,7 +7,7 @@ namespace stc::cuda {
 
 // kNormalized: the identity has a scale and a shift of its own.
 template <typename T, bool kNormalized>
-struct ResidualJob {
+struct ResidualJob : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   template <int N>
@@ -58,7 +58,7 @@ STC_DEVICE Vec<Accumulate<T>, N> gradient_behind(const Vec<T, N>& out, const Vec
 }
 
 template <typename T, bool kNormalized>
-struct ResidualSumsJob {
+struct ResidualSumsJob : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   static constexpr int kKinds = kNormalized ? 3 : 2;
@@ -124,7 +124,7 @@ template <typename T, bool kNormalized>
 struct ResidualBackwardJob;
 
 template <typename T>
-struct ResidualBackwardJob<T, false> {
+struct ResidualBackwardJob<T, false> : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   template <int N>
@@ -162,7 +162,7 @@ struct ResidualBackwardJob<T, false> {
 };
 
 template <typename T>
-struct ResidualBackwardJob<T, true> {
+struct ResidualBackwardJob<T, true> : PlaceIsGroup {
   using Element = T;
   using E = Accumulate<T>;
   template <int N>
@@ -215,14 +215,14 @@ template <template <typename, bool> class Job>
 struct ResidualJobs {
   template <typename T, typename Run>
   static void for_each(const ResidualArguments<T>& a, const Run& run) {
-    if (a.identity_scale != nullptr) return run(Job<T, true>{a}, channel_view(a.shape));
-    run(Job<T, false>{a}, channel_view(a.shape));
+    if (a.identity_scale != nullptr) return run(Job<T, true>{{}, a}, channel_view(a.shape));
+    run(Job<T, false>{{}, a}, channel_view(a.shape));
   }
   template <typename T, typename Run>
   static void for_each(const ResidualBackwardArguments<T>& b, const Run& run) {
     const View view = channel_view(b.forward.shape);
-    if (b.forward.identity_scale != nullptr) return run(Job<T, true>{b}, view);
-    run(Job<T, false>{b}, view);
+    if (b.forward.identity_scale != nullptr) return run(Job<T, true>{{}, b}, view);
+    run(Job<T, false>{{}, b}, view);
   }
 };
 

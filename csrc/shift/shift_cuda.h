@@ -19,9 +19,8 @@ struct ShiftJob {
   I direction;  // frames
   I blocks_per_frame;
 
-  // Frames later that the element `at` of a frame comes from.
-  STC_DEVICE I frames_later(I at) const {
-    const I in_row = at % pitch;
+  // Frames later that the element `in_row` of a row comes from.
+  STC_DEVICE I frames_later(I in_row) const {
     return in_row < fold ? direction : in_row < 2 * fold ? -direction : 0;
   }
 
@@ -35,11 +34,13 @@ struct ShiftJob {
   // A vector may lie across the channels that go different ways, but not across rows.
   template <int N>
   STC_DEVICE Vec<T, N> shifted(I index, I at) const {
-    const I later = frames_later(at);
-    if (later == frames_later(at + N - 1)) return load_from<N>(index, at, later);
+    const I in_row = at % pitch;
+    const I later = frames_later(in_row);
+    if (later == frames_later(in_row + N - 1)) return load_from<N>(index, at, later);
     Vec<T, N> elements;
 #pragma unroll
-    for (int i = 0; i < N; ++i) elements[i] = load_from<1>(index, at + i, frames_later(at + i))[0];
+    for (int i = 0; i < N; ++i)
+      elements[i] = load_from<1>(index, at + i, frames_later(in_row + i))[0];
     return elements;
   }
 };

@@ -5,113 +5,121 @@
 
 namespace stc::cuda {
 
-// An element of u, or the first one of a vector.
+// Unsigned, the division is shorter.
 template <typename I>
-struct SplitSpot {
-  I frame;
-  I pixel;
-  I channel;
+STC_DEVICE I quotient(I a, I b) {
+  using U = std::make_unsigned_t<I>;
+  return static_cast<I>(static_cast<U>(a) / static_cast<U>(b));
+}
+
+// Where the channels of a group are in the results. Columns have a row per pixel of all frames.
+template <typename I, bool kOfColumn>
+struct SplitPlace {
+  RowPlace<I, kOfColumn> rows;  // of `spatial`, but for the shift, or of `temporal`
+  I frame;                      // of a plane
+  I channel;                    // the first of a vector
+  bool is_spatial;
+  bool moves_together;  // all channels of a vector
 };
 
-// Where the elements of u are in the results. Each element of `spatial` belongs to one of u: where
-// the shift finds no frame, to the one that it takes out of the clip, and is zero.
-// kAllFrames: rows are the pixels of all frames, else of one.
-template <typename T, bool kAllFrames>
-struct SplitPlaces {
+// How far the channels [0, fold) and [fold, 2 * fold) of a row are moved, and whether they leave
+// the clip. Each element of `spatial` belongs to one of u: where the shift finds no frame, to the
+// one that it takes out of the clip, and is zero.
+template <typename I>
+struct SplitMoves {
+  I first, second;
+  bool first_leaves, second_leaves;
+
+  STC_DEVICE I distance(int part) const { return part == 0 ? first : part == 1 ? second : 0; }
+  STC_DEVICE bool leaves(int part) const {
+    return part == 0 ? first_leaves : part == 1 && second_leaves;
+  }
+};
+
+template <typename T, bool kStrided>
+struct SplitLayout {
   ShiftSplitArguments<T> a;
 
-  // How far each part is moved, and whether it leaves the clip.
-  template <typename I>
-  struct Moves {
-    I first, second;
-    bool first_leaves, second_leaves;
+  int64_t temporal_channels() const { return a.shape.channels - a.spatial_channels; }
 
-    STC_DEVICE I distance(int part) const { return part == 0 ? first : part == 1 ? second : 0; }
-    STC_DEVICE bool leaves(int part) const {
-      return part == 0 ? first_leaves : part == 1 && second_leaves;
-    }
-  };
-
-  View view() const {
-    if (kAllFrames || !a.shape.channels_last) return channel_view(a.shape);
-    return {a.shape.frames(), a.shape.pixels(), a.shape.channels};
-  }
-
-  // Vectors of u stay vectors in the results, but for those of columns that are moved apart.
+  // Vectors of u stay vectors in the results, but for those of channels that are moved apart.
   bool is_aligned() const {
-    if (!a.shape.channels_last) return a.stride == 1;
-    return a.spatial_channels % kLanes<T> == 0 &&
-           (a.shape.channels - a.spatial_channels) % kLanes<T> == 0;
-  }
-
-  template <typename Group, typename I>
-  STC_DEVICE SplitSpot<I> spot(const Group& group, I row) const {
-    const auto pixels = static_cast<I>(a.shape.height * a.shape.width);
-    const auto channels = static_cast<I>(a.shape.channels);
-    if constexpr (!Group::kIsColumn) return {group.at / channels, row, group.at % channels};
-    if constexpr (kAllFrames) return {row / pixels, row % pixels, group.column};
-    return {group.outer, row, group.column};
+    if (!a.shape.channels_last) return !kStrided;
+    return a.spatial_channels % kLanes<T> == 0 && temporal_channels() % kLanes<T> == 0;
   }
 
   template <typename I>
-  STC_DEVICE bool is_spatial(const SplitSpot<I>& spot) const {
-    return spot.channel < a.spatial_channels;
-  }
-
-  template <typename I>
-  STC_DEVICE Moves<I> moves(const SplitSpot<I>& spot) const {
-    const auto segments = static_cast<I>(a.num_segments);
-    const I time = spot.frame % segments;
-    const I one = static_cast<I>(a.shape.height * a.shape.width * a.spatial_channels);
-    const bool is_first = time == 0, is_last = time == segments - 1;
-    return {is_first ? (segments - 1) * one : -one, is_last ? (1 - segments) * one : one, is_first,
-            is_last};
+  STC_DEVICE I pixels() const {
+    return static_cast<I>(a.shape.height * a.shape.width);
   }
 
   // Of channels [0, fold), [fold, 2 * fold) or the others.
   template <typename I>
   STC_DEVICE int part(I channel) const {
     const auto fold = static_cast<I>(a.fold);
-    return channel < fold ? 0 : channel < 2 * fold ? 1 : 2;
+    return (channel >= fold) + (channel >= 2 * fold);
   }
 
-  // In `spatial`, without the moves.
-  template <typename I>
-  STC_DEVICE I spatial_offset(const SplitSpot<I>& spot) const {
-    return offset(spot, a.spatial_channels, a.shape.height * a.shape.width);
+  template <int N, typename Group>
+  STC_DEVICE auto place(const Group& group) const {
+    using I = decltype(group.at);
+    const auto all = static_cast<I>(a.shape.channels), first = static_cast<I>(a.spatial_channels);
+    SplitPlace<I, Group::kIsColumn> place{};
+    place.channel = channel_of(group, a.shape.channels);
+    place.is_spatial = place.channel < first;
+    place.moves_together = true;
+    const I channels = place.is_spatial ? first : all - first;
+    const I own = place.is_spatial ? place.channel : place.channel - first;
+    if constexpr (Group::kIsColumn) {
+      place.rows = {own, channels, true};
+      place.moves_together = part(place.channel) == part(place.channel + N - 1);
+    } else {
+      place.frame = quotient(group.at, all);
+      const I base = (place.frame * channels + own) * pixels<I>();
+      place.rows = {base, 1, (base - group.at * pixels<I>()) % N == 0};
+    }
+    return place;
+  }
+
+  template <typename I, bool kOfColumn>
+  STC_DEVICE SplitMoves<I> moves(const SplitPlace<I, kOfColumn>& place, I row) const {
+    const auto segments = static_cast<I>(a.num_segments);
+    const I frame = kOfColumn ? quotient(row, pixels<I>()) : place.frame;
+    const I time = frame - quotient(frame, segments) * segments;
+    const I one = pixels<I>() * static_cast<I>(a.spatial_channels);
+    const bool is_first = time == 0, is_last = time == segments - 1;
+    return {is_first ? (segments - 1) * one : -one, is_last ? (1 - segments) * one : one, is_first,
+            is_last};
   }
 
   // In `temporal`, or below zero for pixels that it leaves out.
-  template <typename I>
-  STC_DEVICE I temporal_offset(SplitSpot<I> spot) const {
+  template <typename I, bool kOfColumn>
+  STC_DEVICE I temporal_offset(const SplitPlace<I, kOfColumn>& place, I row) const {
+    if constexpr (!kStrided) return place.rows.offset(row);
     const auto stride = static_cast<I>(a.stride), width = static_cast<I>(a.shape.width);
-    const int64_t channels = a.shape.channels - a.spatial_channels;
-    spot.channel -= static_cast<I>(a.spatial_channels);
-    if (stride == 1) return offset(spot, channels, a.shape.height * a.shape.width);
-    const I y = spot.pixel / width, x = spot.pixel % width;
-    if (y % stride != 0 || x % stride != 0) return -1;
-    const I columns = (width + stride - 1) / stride;
-    const I rows = (static_cast<I>(a.shape.height) + stride - 1) / stride;
-    spot.pixel = y / stride * columns + x / stride;
-    return offset(spot, channels, int64_t{rows} * columns);
+    const auto channels = static_cast<I>(a.shape.channels - a.spatial_channels);
+    const I own = place.channel - static_cast<I>(a.spatial_channels);
+    const I frame = kOfColumn ? quotient(row, pixels<I>()) : place.frame;
+    const I pixel = kOfColumn ? row - frame * pixels<I>() : row;
+    const I y = quotient(pixel, width), x = pixel - y * width;
+    const I grid_y = quotient(y, stride), grid_x = quotient(x, stride);
+    if (grid_y * stride != y || grid_x * stride != x) return -1;
+    const I columns = quotient(width + stride - 1, stride);
+    const I size = columns * quotient(static_cast<I>(a.shape.height) + stride - 1, stride);
+    const I grid_pixel = grid_y * columns + grid_x;
+    return kOfColumn ? (frame * size + grid_pixel) * channels + own
+                     : (frame * channels + own) * size + grid_pixel;
   }
 
   // Whether anything becomes of it.
-  template <typename I>
-  STC_DEVICE bool counts(const SplitSpot<I>& spot) const {
-    return is_spatial(spot) || temporal_offset(spot) >= 0;
-  }
-
- private:
-  template <typename I>
-  STC_DEVICE I offset(const SplitSpot<I>& spot, int64_t channels, int64_t pixels) const {
-    const auto all = static_cast<I>(channels), plane = static_cast<I>(pixels);
-    return a.shape.channels_last ? (spot.frame * plane + spot.pixel) * all + spot.channel
-                                 : (spot.frame * all + spot.channel) * plane + spot.pixel;
+  template <typename I, bool kOfColumn>
+  STC_DEVICE bool counts(const SplitPlace<I, kOfColumn>& place, I row) const {
+    if constexpr (!kStrided) return true;
+    return place.is_spatial || temporal_offset(place, row) >= 0;
   }
 };
 
-template <typename T>
+template <typename T, bool kStrided>
 struct SplitJob {
   using Element = T;
   using E = Accumulate<T>;
@@ -123,51 +131,53 @@ struct SplitJob {
   static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 2;
 
-  SplitPlaces<T, false> places;
+  SplitLayout<T, kStrided> layout;
 
-  explicit SplitJob(const ShiftSplitArguments<T>& a) : places{a} {}
+  explicit SplitJob(const ShiftSplitArguments<T>& a) : layout{a} {}
 
-  View view() const { return places.view(); }
-  bool by_planes() const { return !places.a.shape.channels_last; }
+  bool by_planes() const { return !layout.a.shape.channels_last; }
   bool is_aligned() const {
-    const ShiftSplitArguments<T>& a = places.a;
-    return are_aligned(a.u, a.spatial, a.temporal) && places.is_aligned();
+    return are_aligned(layout.a.u, layout.a.spatial, layout.a.temporal) && layout.is_aligned();
   }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
-    const auto channel = channel_of(group, places.a.shape.channels);
-    return {{load_cached<N>(places.a.scale + channel), load_cached<N>(places.a.shift + channel)}};
+    const auto channel = channel_of(group, layout.a.shape.channels);
+    return {{load_cached<N>(layout.a.scale + channel), load_cached<N>(layout.a.shift + channel)}};
   }
-  template <int N, typename Group, typename I>
-  STC_DEVICE Vec<T, N> load(const Group& group, I row, I at) const {
-    return places.counts(places.spot(group, row)) ? cuda::load<N>(places.a.u + at) : Vec<T, N>{};
+  template <int N, typename Group>
+  STC_DEVICE auto place(const Group& group) const {
+    return layout.template place<N>(group);
   }
-  template <int N, typename Group, typename I>
+  template <int N, typename Place, typename I>
+  STC_DEVICE Vec<T, N> load(const Place& place, I row, I at) const {
+    return layout.counts(place, row) ? cuda::load<N>(layout.a.u + at) : Vec<T, N>{};
+  }
+  template <int N, typename Place, typename I>
   STC_DEVICE NoSums visit(const Vec<T, N>& u, const Values<E, N, kSmall>& values,
-                          const Group& group, I row, I) const {
+                          const Place& place, I row, I) const {
     const Vec<T, N> v = narrowed<T>(relu(values[0] * widened(u) + values[1]));
-    const SplitSpot<I> spot = places.spot(group, row);
-    if (places.is_spatial(spot)) {
-      store_spatial(group, spot, v);
-    } else if (const I offset = places.temporal_offset(spot); offset >= 0) {
-      store_in(group, places.a.temporal + offset, v);
+    if (place.is_spatial) {
+      store_spatial(place, row, v);
+    } else if (const I offset = layout.temporal_offset(place, row); !kStrided || offset >= 0) {
+      place.rows.store(layout.a.temporal + offset, v);
     }
     return {};
   }
 
  private:
-  template <typename Group, typename I, int N>
-  STC_DEVICE void store_spatial(const Group& group, const SplitSpot<I>& spot,
-                                const Vec<T, N>& v) const {
-    const auto moves = places.moves(spot);
-    T* to = places.a.spatial + places.spatial_offset(spot);
-    const int part = places.part(spot.channel);
-    if (!Group::kIsColumn || part == places.part(spot.channel + N - 1))
-      return store_in(group, to + moves.distance(part), moves.leaves(part) ? Vec<T, N>{} : v);
+  template <typename Place, typename I, int N>
+  STC_DEVICE void store_spatial(const Place& place, I row, const Vec<T, N>& v) const {
+    const SplitMoves<I> moves = layout.moves(place, row);
+    const I offset = place.rows.offset(row);
+    const int part = layout.part(place.channel);
+    if (place.moves_together)
+      return place.rows.store(layout.a.spatial + (offset + moves.distance(part)),
+                              moves.leaves(part) ? Vec<T, N>{} : v);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const int own = places.part(spot.channel + i);
-      store(to + (moves.distance(own) + i), Vec<T, 1>{{moves.leaves(own) ? T{} : v[i]}});
+      const int own = layout.part(place.channel + i);
+      store(layout.a.spatial + (offset + moves.distance(own) + i),
+            Vec<T, 1>{{moves.leaves(own) ? T{} : v[i]}});
     }
   }
 };
@@ -179,48 +189,50 @@ struct SplitLoaded {
   Vec<T, N> grad;
 };
 
-template <typename T, bool kAllFrames>
+template <typename T, bool kStrided>
 struct SplitGradients {
   ShiftSplitBackwardArguments<T> b;
-  SplitPlaces<T, kAllFrames> places;
+  SplitLayout<T, kStrided> layout;
 
   explicit SplitGradients(const ShiftSplitBackwardArguments<T>& arguments)
-      : b(arguments), places{b.forward} {}
+      : b(arguments), layout{b.forward} {}
 
   bool is_aligned() const {
-    return are_aligned(b.forward.u, b.grad_spatial, b.grad_temporal) && places.is_aligned();
+    return are_aligned(b.forward.u, b.grad_spatial, b.grad_temporal) && layout.is_aligned();
   }
 
   // Zero where nothing became of it.
-  template <int N, typename Group, typename I>
-  STC_DEVICE Vec<T, N> load(const Group& group, I row) const {
-    const SplitSpot<I> spot = places.spot(group, row);
-    if (places.is_spatial(spot)) return load_spatial<N>(group, spot);
-    const I offset = places.temporal_offset(spot);
-    return offset < 0 ? Vec<T, N>{} : load_in<N>(group, b.grad_temporal + offset);
+  template <int N, typename Place, typename I>
+  STC_DEVICE Vec<T, N> load(const Place& place, I row) const {
+    if (place.is_spatial) return load_spatial<N>(place, row);
+    const I offset = layout.temporal_offset(place, row);
+    if (kStrided && offset < 0) return {};
+    return place.rows.template load<N>(b.grad_temporal + offset);
   }
 
  private:
-  template <int N, typename Group, typename I>
-  STC_DEVICE Vec<T, N> load_spatial(const Group& group, const SplitSpot<I>& spot) const {
-    const auto moves = places.moves(spot);
-    const T* from = b.grad_spatial + places.spatial_offset(spot);
-    const int part = places.part(spot.channel);
+  template <int N, typename Place, typename I>
+  STC_DEVICE Vec<T, N> load_spatial(const Place& place, I row) const {
+    const SplitMoves<I> moves = layout.moves(place, row);
+    const I offset = place.rows.offset(row);
+    const int part = layout.part(place.channel);
     Vec<T, N> grad{};
-    if (!Group::kIsColumn || part == places.part(spot.channel + N - 1)) {
-      if (!moves.leaves(part)) grad = load_in<N>(group, from + moves.distance(part));
+    if (place.moves_together) {
+      if (!moves.leaves(part))
+        grad = place.rows.template load<N>(b.grad_spatial + (offset + moves.distance(part)));
       return grad;
     }
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const int own = places.part(spot.channel + i);
-      if (!moves.leaves(own)) grad[i] = cuda::load<1>(from + (moves.distance(own) + i))[0];
+      const int own = layout.part(place.channel + i);
+      if (!moves.leaves(own))
+        grad[i] = cuda::load<1>(b.grad_spatial + (offset + moves.distance(own) + i))[0];
     }
     return grad;
   }
 };
 
-template <typename T>
+template <typename T, bool kStrided>
 struct SplitSumsJob {
   using Element = T;
   using E = Accumulate<T>;
@@ -234,13 +246,12 @@ struct SplitSumsJob {
   static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 3;
 
-  SplitGradients<T, true> gradients;
+  SplitGradients<T, kStrided> gradients;
 
   explicit SplitSumsJob(const ShiftSplitBackwardArguments<T>& b) : gradients(b) {}
 
-  View view() const { return gradients.places.view(); }
   bool by_planes() const { return !gradients.b.forward.shape.channels_last; }
-  bool is_aligned() const { return gradients.is_aligned(); }
+  bool is_aligned() const { return are_aligned(gradients.b.sums) && gradients.is_aligned(); }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const ShiftSplitBackwardArguments<T>& b = gradients.b;
@@ -248,14 +259,18 @@ struct SplitSumsJob {
     return {{load_cached<N>(b.forward.scale + channel), load_cached<N>(b.forward.shift + channel),
              load_cached<N>(b.mean + channel)}};
   }
-  template <int N, typename Group, typename I>
-  STC_DEVICE Loaded<N> load(const Group& group, I row, I at) const {
-    if (!gradients.places.counts(gradients.places.spot(group, row))) return {};
-    return {cuda::load<N>(gradients.b.forward.u + at), gradients.template load<N>(group, row)};
+  template <int N, typename Group>
+  STC_DEVICE auto place(const Group& group) const {
+    return gradients.layout.template place<N>(group);
   }
-  template <int N, typename Group, typename I>
+  template <int N, typename Place, typename I>
+  STC_DEVICE Loaded<N> load(const Place& place, I row, I at) const {
+    if (!gradients.layout.counts(place, row)) return {};
+    return {cuda::load<N>(gradients.b.forward.u + at), gradients.template load<N>(place, row)};
+  }
+  template <int N, typename Place, typename I>
   STC_DEVICE Values<E, N, 2> visit(const Loaded<N>& loaded, const Values<E, N, kSmall>& values,
-                                   const Group&, I, I) const {
+                                   const Place&, I, I) const {
     const Vec<E, N> u = widened(loaded.u);
     const Vec<E, N> d = where_relu_passes(values[0] * u + values[1], widened(loaded.grad));
     return {{d, d * (u - values[2])}};
@@ -267,7 +282,7 @@ struct SplitSumsJob {
   }
 };
 
-template <typename T>
+template <typename T, bool kStrided>
 struct SplitBackwardJob {
   using Element = T;
   using E = Accumulate<T>;
@@ -279,13 +294,12 @@ struct SplitBackwardJob {
   static constexpr int kRowsAtOnce = 2;
   static constexpr int kSmall = 4;
 
-  SplitGradients<T, false> gradients;
+  SplitGradients<T, kStrided> gradients;
 
   explicit SplitBackwardJob(const ShiftSplitBackwardArguments<T>& b) : gradients(b) {}
 
-  View view() const { return gradients.places.view(); }
   bool by_planes() const { return !gradients.b.forward.shape.channels_last; }
-  bool is_aligned() const { return gradients.is_aligned() && are_aligned(gradients.b.grad_u); }
+  bool is_aligned() const { return are_aligned(gradients.b.grad_u) && gradients.is_aligned(); }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     const ShiftSplitBackwardArguments<T>& b = gradients.b;
@@ -293,12 +307,16 @@ struct SplitBackwardJob {
     return {{load_cached<N>(b.forward.scale + channel), load_cached<N>(b.forward.shift + channel),
              load_cached<N>(b.slope + channel), load_cached<N>(b.offset + channel)}};
   }
-  template <int N, typename Group, typename I>
-  STC_DEVICE Loaded<N> load(const Group& group, I row, I at) const {
-    return {cuda::load<N>(gradients.b.forward.u + at), gradients.template load<N>(group, row)};
+  template <int N, typename Group>
+  STC_DEVICE auto place(const Group& group) const {
+    return gradients.layout.template place<N>(group);
   }
-  template <int N, typename Group, typename I>
-  STC_DEVICE NoSums visit(const Loaded<N>& loaded, const Values<E, N, kSmall>& values, const Group&,
+  template <int N, typename Place, typename I>
+  STC_DEVICE Loaded<N> load(const Place& place, I row, I at) const {
+    return {cuda::load<N>(gradients.b.forward.u + at), gradients.template load<N>(place, row)};
+  }
+  template <int N, typename Place, typename I>
+  STC_DEVICE NoSums visit(const Loaded<N>& loaded, const Values<E, N, kSmall>& values, const Place&,
                           I, I at) const {
     const Vec<E, N> u = widened(loaded.u);
     const Vec<E, N> d = where_relu_passes(values[0] * u + values[1], widened(loaded.grad));
@@ -307,12 +325,18 @@ struct SplitBackwardJob {
   }
 };
 
-template <template <typename> class Job>
+template <template <typename, bool> class Job>
 struct SplitJobs {
-  template <template <typename> class Arguments, typename T, typename Run>
-  static void for_each(const Arguments<T>& arguments, const Run& run) {
-    const Job<T> job(arguments);
-    run(job, job.view());
+  template <typename T, typename Run>
+  static void for_each(const ShiftSplitArguments<T>& a, const Run& run) {
+    if (a.stride > 1) return run(Job<T, true>(a), channel_view(a.shape));
+    run(Job<T, false>(a), channel_view(a.shape));
+  }
+  template <typename T, typename Run>
+  static void for_each(const ShiftSplitBackwardArguments<T>& b, const Run& run) {
+    const View view = channel_view(b.forward.shape);
+    if (b.forward.stride > 1) return run(Job<T, true>(b), view);
+    run(Job<T, false>(b), view);
   }
 };
 
