@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,8 @@ import torch
 import stc_ops
 
 EMULATED_LIBRARY_VARIABLE = "STC_OPS_EMULATED"
+EMULATED_ORDER_VARIABLE = "STC_EMULATED_ORDER"
+EMULATED_ORDERS = ("forward", "reverse", "1", "2")
 
 COMPILED_BACKENDS = ["cpu", "emulated_cuda", pytest.param("cuda", marks=pytest.mark.gpu)]
 EVERY_BACKEND = ["reference", *COMPILED_BACKENDS]
@@ -67,6 +70,8 @@ def _emulated_cuda_kernels() -> Iterator[None]:
             f"and set {EMULATED_LIBRARY_VARIABLE} to the path of its stc_ops_emulated.so"
         )
     library = torch.library.Library("stc_ops", "IMPL")
+    given_order = os.environ.get(EMULATED_ORDER_VARIABLE)
+    os.environ[EMULATED_ORDER_VARIABLE] = given_order or _order_of_this_test()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
@@ -75,3 +80,11 @@ def _emulated_cuda_kernels() -> Iterator[None]:
         yield
     finally:
         library._destroy()
+        if given_order is None:
+            del os.environ[EMULATED_ORDER_VARIABLE]
+
+
+def _order_of_this_test() -> str:
+    """Return an order of the emulated threads: always the same for a test, others for others."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]  # without its stage
+    return EMULATED_ORDERS[zlib.crc32(test.encode()) % len(EMULATED_ORDERS)]

@@ -8,9 +8,11 @@
 
 namespace stc::cuda {
 
-// Blocks, and warps, that keep the largest devices (132 multiprocessors) busy.
+// Blocks, and warps, that keep the largest devices (132 multiprocessors) busy. Of reductions fewer
+// warps: each split leaves sums that have to be read again.
 constexpr int64_t kBlocksWanted = 132;
-constexpr int64_t kWarpsWanted = 8 * kBlocksWanted;
+constexpr int64_t kWarpsOfMapping = 16 * kBlocksWanted;
+constexpr int64_t kWarpsOfReduction = 8 * kBlocksWanted;
 
 // Offsets up to here are counted in 32 bits. The rest is for what lies beyond the end: a thread's
 // next rows or vectors, before it finds that there are none.
@@ -63,12 +65,12 @@ struct ColumnPlan {
   }
 
   // The same in as many blocks as keep the device busy.
-  static ColumnPlan filling(const View& view, int width, int rows_at_once) {
+  static ColumnPlan filling(const View& view, int width, int rows_at_once, int64_t warps_wanted) {
     const ColumnPlan whole(view, width, rows_at_once, view.reduced);
     const int64_t per_step = whole.threads / whole.lanes * rows_at_once;
     const int64_t warps = view.outer * whole.tiles * (whole.threads / kWarp);
     if (view.reduced <= per_step || warps == 0) return whole;
-    const int64_t wanted = bounded(ceil_div(kWarpsWanted, warps), 1, view.reduced / per_step);
+    const int64_t wanted = bounded(ceil_div(warps_wanted, warps), 1, view.reduced / per_step);
     return {view, width, rows_at_once, ceil_div(view.reduced, wanted)};
   }
 };
@@ -85,8 +87,8 @@ ColumnPlan plan_of(const Job& job, const View& view, int64_t most_rows) {
   return {view, width_of_columns(job, view), Job::kRowsAtOnce, most_rows};
 }
 template <typename Job>
-ColumnPlan filling_plan_of(const Job& job, const View& view) {
-  return ColumnPlan::filling(view, width_of_columns(job, view), Job::kRowsAtOnce);
+ColumnPlan filling_plan_of(const Job& job, const View& view, int64_t warps_wanted) {
+  return ColumnPlan::filling(view, width_of_columns(job, view), Job::kRowsAtOnce, warps_wanted);
 }
 
 template <int N, typename Job>
@@ -138,8 +140,9 @@ cudaError_t run_planes(const Job& job, const View& view, cudaStream_t stream) {
 // Jobs that sum nothing up.
 template <typename Job>
 cudaError_t map_columns(const Job& job, const View& view, cudaStream_t stream) {
-  return view.size() == 0 ? cudaSuccess
-                          : run_columns(job, view, filling_plan_of(job, view), stream);
+  return view.size() == 0
+             ? cudaSuccess
+             : run_columns(job, view, filling_plan_of(job, view, kWarpsOfMapping), stream);
 }
 
 template <typename Job>
@@ -208,7 +211,7 @@ struct FromScratch : PlaceIsGroup {
 // Bytes of scratch that reduce_columns wants: none where one pass will do.
 template <typename Job>
 int64_t columns_scratch_bytes(const Job& job, const View& view) {
-  const int64_t splits = filling_plan_of(job, view).splits;
+  const int64_t splits = filling_plan_of(job, view, kWarpsOfReduction).splits;
   const int64_t arrays = Job::template Result<1>::kArrays;
   return splits == 1 ? 0
                      : arrays * view.outer * splits * view.inner * int64_t{sizeof(typename Job::E)};
@@ -217,7 +220,7 @@ int64_t columns_scratch_bytes(const Job& job, const View& view) {
 template <typename Job>
 cudaError_t reduce_columns(const Job& job, const View& view, void* scratch, cudaStream_t stream) {
   using E = typename Job::E;
-  const ColumnPlan plan = filling_plan_of(job, view);
+  const ColumnPlan plan = filling_plan_of(job, view, kWarpsOfReduction);
   const View parts{view.outer, plan.splits, view.inner};
   if (plan.splits == 1) return run_columns(job, view, plan, stream);
   auto* sums = static_cast<E*>(scratch);
