@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from devices import gpu_info
 
 
 def pytest_addoption(parser):
@@ -37,11 +38,19 @@ def _fixed_seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _float32_is_float32():
+    """Let no convolution of a GPU round to TF32: rows say their dtype, and results are verified."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
 def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info["torch"] = torch.__version__
     machine_info["allocator"] = os.environ.get("GLIBC_TUNABLES", "default")
     machine_info["threads"] = torch.get_num_threads()
     machine_info["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+    machine_info.update(gpu_info())
 
 
 RATIOS = {"of floor": "fraction_of_floor", "x eager": "times_eager", "x compiled": "times_compiled"}

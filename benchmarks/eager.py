@@ -114,10 +114,11 @@ def bn_add_relu(
 
 
 @contextlib.contextmanager
-def in_place_of_the_operators() -> Iterator[None]:
+def in_place_of_the_operators(backend: str) -> Iterator[None]:
     """Let the layers and models of `stc_ops` call the functions of this module.
 
-    They take the way of the fused operators, which the reference backend would not.
+    They take the way of the fused operators, as with the compiled kernels of `backend`; with the
+    reference they would not.
     """
     replaced = [
         (module, operator, getattr(module, operator))
@@ -132,7 +133,7 @@ def in_place_of_the_operators() -> Iterator[None]:
     try:
         for module, operator, _ in replaced:
             setattr(module, operator, globals()[operator])
-        with stc_ops.use_backend("cpu"):
+        with stc_ops.use_backend(backend):
             yield
     finally:
         for module, operator, public in replaced:
@@ -174,7 +175,8 @@ class _ShiftSplit(torch.autograd.Function):
         ctx: Any, grad_spatial: torch.Tensor, grad_temporal: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         split, num_segments, stride, shift_div = ctx.arguments
-        grad = torch.empty(ctx.shape, dtype=grad_spatial.dtype, memory_format=ctx.layout)
+        kind = {"dtype": grad_spatial.dtype, "device": grad_spatial.device}
+        grad = torch.empty(ctx.shape, **kind, memory_format=ctx.layout)
         shifted, rest = grad.split(split, dim=1)
         _copy_shifted(shifted, grad_spatial, num_segments, shift_div, to_next=0)
         if stride > 1:

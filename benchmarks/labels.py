@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from results import Key
+from results import ON_GPU, Key
 
 MODES = {
     "eval-forward": "evaluation",
@@ -22,6 +22,7 @@ FORMATS = {"nhwc": "channels_last", "nchw": "contiguous"}
 NETWORKS = {"stc_resnet50": "STC-ResNet-50", "tsn_resnet50": "TSN-ResNet-50"}
 WAYS = {
     "cpu": "fused operators",
+    "cuda": "fused operators on the GPU",
     "optimized": "optimize_for_inference",
     "reference": "reference backend",
     "compiled-reference": "torch.compile",
@@ -44,6 +45,12 @@ COMPETITORS = {
     "times_openvino": Competitor("OpenVINO", "#009E73"),
     "times_compiled_tsn": Competitor("TSN in torch.compile", "#CC79A7"),
 }
+
+
+def way_of(key: Key) -> str:
+    if key.backend.endswith(ON_GPU):
+        return f"{WAYS[key.backend.removesuffix(ON_GPU)]} on the GPU"
+    return WAYS[key.backend]
 
 
 def plural(count: int, noun: str) -> str:

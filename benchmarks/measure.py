@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import eager
 import torch
+from devices import DEVICES, Device, peak_memory
 from matrix import (
     DTYPES,
     EVALUATION_MODE,
@@ -20,10 +21,14 @@ from matrix import (
     Setting,
     Traffic,
 )
+from parameters import row
 from timing import time_in_turns
 
 import stc_ops
 from stc_ops.operators.checks import accumulation_dtype
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 
 class Backend(NamedTuple):
@@ -34,19 +39,38 @@ class Backend(NamedTuple):
     compiled: bool = False
 
 
-BACKENDS = {name: Backend(stc_ops, name) for name in stc_ops.available_backends()}
-BACKENDS["compiled-reference"] = Backend(stc_ops, "reference", compiled=True)
 EAGER = Backend(eager, "reference")
+REFERENCE = Backend(stc_ops, "reference")
+COMPILED = Backend(stc_ops, "reference", compiled=True)
 
 
-def rows(family: Family) -> list[tuple[str, str]]:
-    """Return the pairs of mode and backend that there are."""
+def _backends_on(device: Device) -> dict[str, Backend]:
+    return {
+        f"reference{device.suffix}": REFERENCE,
+        device.name: Backend(stc_ops, device.name),
+        f"compiled-reference{device.suffix}": COMPILED,
+    }
+
+
+BACKENDS = {device: _backends_on(device) for device in DEVICES}
+
+
+def rows(family: Family) -> list[ParameterSet]:
+    """Return the pairs of mode and backend that there are, those of a device in turn."""
     return [
-        (mode, backend)
+        row(device, mode, name)
+        for device, backends in BACKENDS.items()
         for mode in family.modes
-        for backend in BACKENDS
-        if mode != "backward-operator" or BACKENDS[backend].forced != "reference"
+        for name, backend in backends.items()
+        if mode != "backward-operator" or backend.forced != "reference"
     ]
+
+
+def device_and_backend(name: str) -> tuple[Device, Backend]:
+    """Return where and how the rows of a backend run."""
+    return next(
+        (device, backends[name]) for device, backends in BACKENDS.items() if name in backends
+    )
 
 
 class Tolerance(NamedTuple):
@@ -139,13 +163,14 @@ def workload(
     ]
 
 
-def floor(passes: list[Traffic]) -> Callable[[], None]:
+def floor(passes: list[Traffic], device: Device) -> Callable[[], None]:
     """Return a function that does the floor of each pass in turn.
 
     All passes read the same memory from its beginning, so what a pass reads again may be in a cache
     still, as it may for the operator.
     """
-    source = torch.ones(max(traffic.read for traffic in passes) // 4, dtype=torch.float32)
+    values = max(traffic.read for traffic in passes) // 4
+    source = torch.ones(values, dtype=torch.float32, device=device.name)
     functions = [floor_of_pass(traffic, source) for traffic in passes]
 
     def run() -> None:
@@ -164,7 +189,7 @@ def floor_of_pass(traffic: Traffic, source: torch.Tensor) -> Callable[[], object
     read, written = traffic.read // 4, traffic.written // 4
     if written > read:
         summed = source[:read]
-        return lambda: (torch.full((written,), 2.0), summed.sum())
+        return lambda: (source.new_full((written,), 2.0), summed.sum())
     cloned, summed = source[:written], source[written:read]
     return lambda: (cloned.clone(), summed.sum())
 
@@ -193,10 +218,11 @@ def verify(
 
 
 @functools.lru_cache(maxsize=1)
-def random_inputs(operator: Operator, setting: Setting) -> Inputs:
-    """Return the inputs of all rows of one operator and setting, which follow one another."""
+def random_inputs(operator: Operator, setting: Setting, device: Device) -> Inputs:
+    """Return the inputs of an operator's rows of a setting on a device, which are in turn."""
     torch.manual_seed(0)
-    return operator.inputs(setting)
+    inputs = operator.inputs(setting)
+    return Inputs(*([tensor.to(device.name) for tensor in part] for part in inputs))
 
 
 def measure(
@@ -210,13 +236,13 @@ def measure(
 ) -> None:
     """Time one row in turns with its floor, with eager PyTorch, and with torch.compile of it."""
     benchmark.group = f"{name} {mode} {setting}"
-    operator, backend = family.operators[name], BACKENDS[backend_name]
-    inputs = random_inputs(operator, setting)
+    operator = family.operators[name]
+    device, backend = device_and_backend(backend_name)
+    inputs = random_inputs(operator, setting, device)
     run = workload(operator, setting, mode, backend, inputs)
     others = {"eager": workload(operator, setting, mode.split("-operator")[0], EAGER, inputs)}
     if with_compile and mode != "backward-operator" and not backend.compiled:
-        compiled = BACKENDS["compiled-reference"]
-        others["compiled"] = workload(operator, setting, mode, compiled, inputs)
+        others["compiled"] = workload(operator, setting, mode, COMPILED, inputs)
     tolerance = TOLERANCES[DTYPES[setting.dtype]]
     behind_relu = family.has_relu and "backward" in MODES[mode]
     expected = others["eager"]()
@@ -227,7 +253,7 @@ def measure(
         benchmark(run)
         return
     passes = operator.passes(setting, mode)
-    ratios = time_in_turns(benchmark, run, {"floor": floor(passes), **others})
+    ratios = time_in_turns(benchmark, device, run, {"floor": floor(passes, device), **others})
     moved = sum(traffic.read + traffic.written for traffic in passes)
     benchmark.extra_info.update(
         family=family.name,
@@ -239,4 +265,7 @@ def measure(
         fraction_of_floor=ratios["floor"],
     )
     if mode != "backward-operator":
-        benchmark.extra_info.update({f"times_{other}": ratios[other] for other in others})
+        benchmark.extra_info.update(
+            **{f"times_{other}": ratios[other] for other in others},
+            **peak_memory(device, run, others["eager"]),
+        )

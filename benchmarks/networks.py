@@ -7,17 +7,22 @@ import copy
 import functools
 import importlib.util
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import eager
 import torch
 import torch.nn.functional as F
+from devices import CPU, DEVICES, Device, peak_memory
 from matrix import Setting
+from parameters import row
 from timing import time_in_turns
 from torch import nn
 
 import stc_ops
 from stc_ops.models import stc_resnet50, tsn_resnet50
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 NUM_SEGMENTS, PIXELS, CLASSES = 8, 224, 174
 TRAINING, EVALUATION = "training-step", "eval-forward"
@@ -35,12 +40,14 @@ class Variant(NamedTuple):
     """A way to run a network.
 
     Attributes:
+        device: of the network and the frames.
         builder: of the network.
         prepare: what is done to it once, given frames like those it will see.
         context: what every call is in.
-        why_not: why it cannot run here, or None.
+        why_not: why it cannot run even where the device is, or None.
     """
 
+    device: Device
     builder: Callable[..., nn.Module] = stc_resnet50
     prepare: Callable[[nn.Module, torch.Tensor], Forward] = lambda model, frames: model
     context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
@@ -70,46 +77,67 @@ def _in_openvino(model: nn.Module, frames: torch.Tensor) -> Forward:
     return lambda _: torch.from_numpy(compiled(array)[0])
 
 
-_fused = functools.partial(stc_ops.use_backend, "cpu")
 _reference = functools.partial(stc_ops.use_backend, "reference")
 _optimize = getattr(stc_ops, "optimize_for_inference", None)
 _has_openvino = importlib.util.find_spec("openvino") is not None
 
-VARIANTS = {
-    "cpu": Variant(context=_fused),
-    "optimized": Variant(
-        prepare=lambda model, frames: _optimize(model),
-        context=_fused,
-        why_not=None if _optimize else "stc_ops.optimize_for_inference does not exist",
-    ),
-    "eager": Variant(context=eager.in_place_of_the_operators),
-    "reference": Variant(context=_reference),
-    "compiled-reference": Variant(prepare=_compiled, context=_reference),
-    "eager-tsn": Variant(tsn_resnet50, context=_reference),
-    "compiled-tsn": Variant(tsn_resnet50, prepare=_compiled, context=_reference),
-    "openvino": Variant(
-        prepare=_in_openvino,
-        context=_reference,
-        why_not=None if _has_openvino else "openvino is not installed",
-    ),
+
+def _variants_on(device: Device) -> dict[str, Variant]:
+    fused = functools.partial(stc_ops.use_backend, device.name)
+    in_place = functools.partial(eager.in_place_of_the_operators, device.name)
+    of_every_device = {
+        "optimized": Variant(
+            device,
+            prepare=lambda model, frames: _optimize(model),
+            context=fused,
+            why_not=None if _optimize else "stc_ops.optimize_for_inference does not exist",
+        ),
+        "eager": Variant(device, context=in_place),
+        "reference": Variant(device, context=_reference),
+        "compiled-reference": Variant(device, prepare=_compiled, context=_reference),
+        "eager-tsn": Variant(device, tsn_resnet50, context=_reference),
+        "compiled-tsn": Variant(device, tsn_resnet50, prepare=_compiled, context=_reference),
+    }
+    return {device.name: Variant(device, context=fused)} | {
+        f"{name}{device.suffix}": variant for name, variant in of_every_device.items()
+    }
+
+
+VARIANTS_ON = {device: _variants_on(device) for device in DEVICES}
+VARIANTS_ON[CPU]["openvino"] = Variant(
+    CPU,
+    prepare=_in_openvino,
+    context=_reference,
+    why_not=None if _has_openvino else "openvino is not installed",
+)
+VARIANTS = {name: each for variants in VARIANTS_ON.values() for name, each in variants.items()}
+
+
+# Beside the fused operators, on every device that has the variant.
+MEASURED = {
+    TRAINING: ("reference", "compiled-reference"),
+    EVALUATION: ("optimized", "reference", "compiled-reference", "compiled-tsn", "openvino"),
 }
-ROWS = {
-    TRAINING: ("cpu", "reference", "compiled-reference"),
-    EVALUATION: (
-        "cpu",
-        "optimized",
-        "reference",
-        "compiled-reference",
-        "compiled-tsn",
-        "openvino",
-    ),
-}
-OURS = ("cpu", "optimized")
+
+
+def rows(mode: str) -> list[ParameterSet]:
+    """Return the variants that are measured in `mode`, those of a device in turn."""
+    names = [
+        name
+        for device in DEVICES
+        for name in (device.name, *(f"{each}{device.suffix}" for each in MEASURED[mode]))
+        if name in VARIANTS
+    ]
+    return [row(VARIANTS[name].device, name, why_not=VARIANTS[name].why_not) for name in names]
 
 
 def settings(*clips: int) -> list[Setting]:
     """Return frames of the paper's size, 8 of 224 x 224 pixels a clip, for each number of clips."""
     return [Setting(each, NUM_SEGMENTS, 3, PIXELS, "float32", "nhwc") for each in clips]
+
+
+def _copied_network(variant: Variant) -> nn.Module:
+    return copy.deepcopy(_network(variant.builder)).to(variant.device.name)
 
 
 @functools.lru_cache(maxsize=2)
@@ -121,24 +149,25 @@ def _network(builder: Callable[..., nn.Module]) -> nn.Module:
 
 
 @functools.lru_cache(maxsize=1)
-def _frames(setting: Setting) -> torch.Tensor:
+def _frames(setting: Setting, device: Device) -> torch.Tensor:
     torch.manual_seed(0)
-    return setting.random_frames()
+    return setting.random_frames().to(device.name)
 
 
-# The rows of a setting, which follow one another, share what takes minutes to compile.
-@functools.lru_cache(maxsize=len(VARIANTS))
+# The rows of a setting and device are in turn and share what takes minutes to compile.
+@functools.lru_cache(maxsize=max(len(variants) for variants in VARIANTS_ON.values()))
 def _step(name: str, setting: Setting, mode: str) -> Step:
     """Return a function that does one step of a variant and returns all it computes.
 
     A training step is forward, loss and backward; the optimizer's part is the same for all and left
     out.
     """
-    variant, frames = VARIANTS[name], _frames(setting)
-    model = copy.deepcopy(_network(variant.builder)).train(mode == TRAINING)
+    variant = VARIANTS[name]
+    frames = _frames(setting, variant.device)
+    model = _copied_network(variant).train(mode == TRAINING)
     with variant.context(), torch.set_grad_enabled(mode == TRAINING):
         forward = variant.prepare(model, frames)
-    labels = torch.arange(setting.clips)
+    labels = torch.arange(setting.clips, device=frames.device)
 
     def evaluate() -> list[torch.Tensor]:
         with variant.context(), torch.no_grad():
@@ -157,9 +186,9 @@ def _step(name: str, setting: Setting, mode: str) -> Step:
 def saved_bytes(name: str, setting: Setting) -> int:
     """Return the bytes that a variant's training forward saves for backward."""
     variant = VARIANTS[name]
-    model = copy.deepcopy(_network(variant.builder)).train()
+    model = _copied_network(variant).train()
     with variant.context():
-        return bytes_saved_by(model, _frames(setting))
+        return bytes_saved_by(model, _frames(setting, variant.device))
 
 
 def bytes_saved_by(model: nn.Module, frames: torch.Tensor) -> int:
@@ -200,24 +229,20 @@ def _verify_norm(
 def measure_network(benchmark, name: str, setting: Setting, mode: str, with_compile: bool) -> None:
     """Time one variant in turns with eager PyTorch and, if it is ours, with all competitors."""
     benchmark.group = f"network {mode} {setting}"
-    compared = {"eager": "eager"}
-    if name in OURS:
-        if with_compile:
-            compared["compiled"] = "compiled-reference"
-        if with_compile and mode == EVALUATION:
-            compared["compiled_tsn"] = "compiled-tsn"
-        if _has_openvino and mode == EVALUATION:
-            compared["openvino"] = "openvino"
+    device = VARIANTS[name].device
+    compared = _compared_with(name, mode, with_compile)
     steps = {each: _step(each, setting, mode) for each in (name, *compared.values())}
-    for each in steps.keys() - {"eager"}:
-        oracle = "eager-tsn" if VARIANTS[each].builder is tsn_resnet50 else "eager"
+    eager_name = compared["eager"]
+    for each in steps.keys() - {eager_name}:
+        is_tsn = VARIANTS[each].builder is tsn_resnet50
+        oracle = f"eager-tsn{device.suffix}" if is_tsn else eager_name
         verify(each, steps[each](), _step(oracle, setting, mode)())
     run = steps[name]
     if benchmark.disabled:
         benchmark(run)
         return
     beside = {other: steps[each] for other, each in compared.items()}
-    ratios = time_in_turns(benchmark, run, beside)
+    ratios = time_in_turns(benchmark, device, run, beside)
     benchmark.extra_info.update(
         family="network",
         operator=VARIANTS[name].builder.__name__,
@@ -225,9 +250,24 @@ def measure_network(benchmark, name: str, setting: Setting, mode: str, with_comp
         backend=name,
         **setting.as_row(),
         **{f"times_{other}": ratio for other, ratio in ratios.items()},
+        **peak_memory(device, run, steps[eager_name]),
     )
     if mode == TRAINING and not name.startswith("compiled-"):
         saved = saved_bytes(name, setting)
         benchmark.extra_info.update(
-            saved_bytes=saved, fraction_of_saved_bytes=saved / saved_bytes("eager", setting)
+            saved_bytes=saved, fraction_of_saved_bytes=saved / saved_bytes(eager_name, setting)
         )
+
+
+def _compared_with(name: str, mode: str, with_compile: bool) -> dict[str, str]:
+    """Return the variants that one is timed with, by what their ratios are called."""
+    device = VARIANTS[name].device
+    compared = {"eager": f"eager{device.suffix}"}
+    if name in (device.name, f"optimized{device.suffix}"):
+        if with_compile:
+            compared["compiled"] = f"compiled-reference{device.suffix}"
+        if with_compile and mode == EVALUATION:
+            compared["compiled_tsn"] = f"compiled-tsn{device.suffix}"
+        if _has_openvino and mode == EVALUATION and device is CPU:
+            compared["openvino"] = "openvino"
+    return compared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from labels import COMPETITORS, MODES, NETWORKS, WAYS, plural, setting_of
+from labels import COMPETITORS, MODES, NETWORKS, plural, setting_of, way_of
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -105,7 +105,7 @@ def _draw_networks(part: SubFigure, rows: Rows) -> None:
     _draw_bars(
         axes,
         {
-            f"{MODES[key.mode]}\n{WAYS[key.backend]}\n{plural(key.clips, 'clip')}": row
+            f"{MODES[key.mode]}\n{way_of(key)}\n{plural(key.clips, 'clip')}": row
             for key, row in rows.items()
         },
         number="{:.2f}".format,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from labels import COMPETITORS, FAMILY_NAMES, MODES, NETWORKS, WAYS, plural, setting_of
+from labels import COMPETITORS, FAMILY_NAMES, MODES, NETWORKS, plural, setting_of, way_of
 from results import Results, Row, Rows, grouped, operator_groups, stages_of
 
 MISSING = "–"
 FRACTION_OF_FLOOR = "fraction_of_floor"
-DIGITS = {FRACTION_OF_FLOOR: 2}
+FRACTION_OF_PEAK = "fraction_of_peak_bytes"
+DIGITS = {FRACTION_OF_FLOOR: 2, FRACTION_OF_PEAK: 2}
 HEADINGS = {
     **{ratio: f"× {competitor.name}" for ratio, competitor in COMPETITORS.items()},
     FRACTION_OF_FLOOR: "of the floor",
     "fraction_of_saved_bytes": "saved for backward, of eager",
+    FRACTION_OF_PEAK: "peak memory, of eager",
 }
 
 
@@ -68,7 +70,7 @@ def _network_table(results: Results) -> Iterable[str]:
             NETWORKS[key.operator],
             MODES[key.mode],
             str(key.clips),
-            WAYS[key.backend],
+            way_of(key),
             f"{row['seconds'] * 1e3:.0f}",
             *(_number(row, ratio, digits=2) for ratio in ratios),
         ]

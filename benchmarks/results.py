@@ -12,6 +12,7 @@ from stc_ops.cli.errors import CommandError
 
 FAMILIES = ("fused", "primitive")
 BASELINES = ("reference", "openvino")
+ON_GPU = "-on-cuda"
 
 
 class Key(NamedTuple):
@@ -31,7 +32,8 @@ class Key(NamedTuple):
     @property
     def is_baseline(self) -> bool:
         """Whether this is a way of PyTorch or of others, and not one of this package."""
-        return self.backend in BASELINES or self.backend.startswith("compiled-")
+        way = self.backend.removesuffix(ON_GPU)
+        return way in BASELINES or way.startswith("compiled-")
 
     @property
     def stage(self) -> tuple[int, int]:
@@ -154,6 +156,8 @@ def _rows(benchmarks: Iterable[Mapping[str, Any]]) -> Iterable[tuple[Key, dict[s
 def _machine(info: Mapping[str, Any]) -> str:
     processor = info["cpu"].get("brand_raw", info["machine"])
     settings = [info["cpu_capability"], f"{info['threads']} threads", f"torch {info['torch']}"]
+    if "gpu" in info:
+        settings.append(f"{info['gpu']} (driver {info['driver']}, CUDA {info['cuda']}, no TF32)")
     if (allocator := info.get("allocator", "default")) != "default":
         settings.append(f"`GLIBC_TUNABLES={allocator}`")
     return ", ".join([processor, *settings])

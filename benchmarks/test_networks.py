@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from networks import EVALUATION, ROWS, TRAINING, VARIANTS, measure_network, settings
-
-
-def rows(mode):
-    """Return the variants of a network in `mode`; one that cannot run here is a skip with why."""
-    return [
-        pytest.param(name, marks=pytest.mark.skip(reason=why_not)) if why_not else name
-        for name in ROWS[mode]
-        for why_not in (VARIANTS[name].why_not,)
-    ]
+from networks import EVALUATION, TRAINING, measure_network, rows, settings
 
 
 @pytest.mark.parametrize("backend", rows(TRAINING))

@@ -122,6 +122,28 @@ class TestTable:
         kept = results(run_of(OPERATOR, allocator="glibc.malloc.mmap_max=0"))
         assert kept.machine.endswith("`GLIBC_TUNABLES=glibc.malloc.mmap_max=0`")
 
+    def test_a_gpu_is_named(self, results):
+        machine = results(run_of(OPERATOR, gpu="Some GPU", driver="580.1", cuda="13.0")).machine
+        assert machine.endswith("torch 2.13.0, Some GPU (driver 580.1, CUDA 13.0, no TF32)")
+
+    @pytest.mark.parametrize(
+        ("backend", "way", "is_baseline"),
+        [
+            ("cuda", "fused operators on the GPU", False),
+            ("optimized-on-cuda", "optimize_for_inference on the GPU", False),
+            ("reference-on-cuda", "reference backend on the GPU", True),
+            ("compiled-tsn-on-cuda", "torch.compile on the GPU", True),
+        ],
+    )
+    def test_rows_of_a_gpu(self, results, backend, way, is_baseline):
+        row = NETWORK | {"backend": backend, "fraction_of_peak_bytes": 0.5}
+        read = results(run_of(row))
+        assert [key.is_baseline for key in read.rows] == [is_baseline]
+        titles, _, line = lines_of_table(read)
+        assert f"| {way} |" in line
+        assert titles.endswith("| peak memory, of eager |")
+        assert line.endswith("| 0.50 |")
+
     def test_other_benchmarks_are_ignored(self, results):
         assert len(results(run_of({"something": "else"}, OPERATOR)).rows) == 1
 

@@ -7,6 +7,7 @@ import measure
 import networks
 import pytest
 import torch
+from devices import CPU
 from fused import FUSED
 from matrix import MODES, Inputs, Setting, Traffic
 from primitives import PRIMITIVES
@@ -98,7 +99,7 @@ class TestEager:
         ).eval()
         frames = torch.randn(4, 3, 32, 32)
         expected = model(frames)
-        with eager.in_place_of_the_operators():
+        with eager.in_place_of_the_operators("cpu"):
             actual = model(frames)
         assert len(calls) == 4
         torch.testing.assert_close(actual, expected)
@@ -150,7 +151,7 @@ class TestPasses:
 
     @pytest.mark.parametrize("traffic", [Traffic(800, 400), Traffic(800, 0), Traffic(40, 400)])
     def test_floor_runs(self, traffic):
-        measure.floor([traffic, traffic])()
+        measure.floor([traffic, traffic], CPU)()
 
 
 def test_each_workload_has_statistics_of_its_own():

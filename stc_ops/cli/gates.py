@@ -13,7 +13,7 @@ from stc_ops.nn import SpatialRefinement, TemporalRefinement
 
 @dataclass(frozen=True)
 class Gates:
-    """Gates of one clip, in [0, 1], float64."""
+    """Gates of one clip, in [0, 1], float64, on the CPU."""
 
     temporal: torch.Tensor
     """(C, T), of the last temporal refinement."""
@@ -46,4 +46,4 @@ def _last(model: nn.Module, kind: type[nn.Module]) -> nn.Module:
 
 
 def _gates(logits: torch.Tensor) -> torch.Tensor:
-    return torch.sigmoid(logits[0].double())
+    return torch.sigmoid(logits[0].double()).cpu()

@@ -24,6 +24,7 @@ class Report:
     labels: list[str]
     cost: Cost
     backend: str
+    gpu: str | None
     comparison: Comparison
     figure: Path | None
 
@@ -35,7 +36,7 @@ class Report:
             "network": self.network,
             "parameters": f"{self.cost.parameters / 1e6:.3f} M",
             "MACs": f"{self.cost.macs / 1e9:.3f} G",
-            "threads": str(torch.get_num_threads()),
+            **({"GPU": self.gpu} if self.gpu else {"threads": str(torch.get_num_threads())}),
             "operators": f"{_milliseconds(self.comparison.operator_seconds)}, "
             f"backend '{self.backend}' (median of {ROUNDS} alternated runs)",
             "reference": _milliseconds(self.comparison.reference_seconds),

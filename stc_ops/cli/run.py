@@ -62,6 +62,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="T",
         help="frames to sample (default: %(default)s)",
     )
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where to run the network (default: %(default)s)",
+    )
     parser.add_argument("--light", action="store_true", help="run STC-Light (reduction 4)")
     parser.add_argument(
         "--plot",
@@ -74,7 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the network as `options` say and print a report."""
-    backend = _backend()
+    backend = _backend(options.device)
     with _figure_file(options.plot) as figure_file:
         model, labels = _network_and_labels(options)
         video = options.video or sample_clip_path()
@@ -82,6 +88,7 @@ def run(options: argparse.Namespace) -> None:
             clip = read_clip(video, options.num_segments, on_frame)
         crops = center_crop(resize_short_side(clip.frames))
         frames = normalize(crops).contiguous(memory_format=torch.channels_last)
+        model, frames = model.to(options.device), frames.to(options.device)
         with progress_bar("running") as on_run:
             comparison = compare_with_reference(model, frames, on_run)
         with progress_bar("finishing"):
@@ -98,6 +105,7 @@ def run(options: argparse.Namespace) -> None:
             labels=labels,
             cost=network_cost,
             backend=backend,
+            gpu=torch.cuda.get_device_name() if options.device == "cuda" else None,
             comparison=comparison,
             figure=options.plot,
         )
@@ -116,9 +124,11 @@ def _network_and_labels(options: argparse.Namespace) -> tuple[nn.Module, list[st
     return model, labels
 
 
-def _backend() -> str:
+def _backend(device: str) -> str:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise CommandError("--device cuda: this machine has no CUDA device")
     try:
-        return select_backend("stc-ops run", torch.device("cpu"))
+        return select_backend("stc-ops run", torch.device(device))
     except RuntimeError as error:
         raise CommandError(str(error)) from error
 

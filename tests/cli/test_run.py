@@ -8,6 +8,7 @@ import torch
 from command_line import REPORT_NAMES, report, run_command
 
 import stc_ops
+from stc_ops.backends import select_backend
 from stc_ops.cli import run
 from stc_ops.cli.gates import last_gates
 from stc_ops.cli.main import main
@@ -122,6 +123,19 @@ class TestRun:
         classes = entries["top 5"].splitlines()
         assert len(classes) == 5
         assert all(re.fullmatch(r" *\d+\.\d%  Doing [0-6]", line) for line in classes)
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+    def test_on_a_gpu(self, clip, tmp_path, capsys):
+        pytest.importorskip("matplotlib")
+        arguments = ["--device", "cuda", "--num-segments", "2", "--plot", tmp_path / "gates.png"]
+        assert main(["run", str(clip), *map(str, arguments)]) == 0
+        entries = report(capsys.readouterr().out)
+        names = ["GPU" if name == "threads" else name for name in REPORT_NAMES]
+        assert list(entries) == [*names, "figure"]
+        assert entries["GPU"] == torch.cuda.get_device_name()
+        backend = select_backend("test", torch.device("cuda"))
+        assert f"backend '{backend}'" in entries["operators"]
 
     def test_light_and_fewer_classes_than_five(self, clip, tmp_path, capsys):
         weights = tmp_path / "light.pt"

@@ -69,6 +69,12 @@ class TestErrors:
     def test_wrong_arguments(self, arguments, message, capsys):
         assert error_line(capsys, *arguments) == f"stc-ops: error: {message}"
 
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+    def test_without_a_gpu(self, clip, capsys):
+        assert error_line(capsys, "run", clip, "--device", "cuda") == (
+            "stc-ops: error: --device cuda: this machine has no CUDA device"
+        )
+
 
 class TestWeightErrors:
     def error(self, capsys, clip, weights, *options):

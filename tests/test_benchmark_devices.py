@@ -1,0 +1,276 @@
+"""How the benchmarks measure on a device, proven where there is no GPU."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import devices
+import measure
+import networks
+import pytest
+import timing
+import torch
+from devices import CPU, CUDA
+from fused import FUSED
+from matrix import Setting, Traffic
+from parameters import row
+from primitives import PRIMITIVES
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+SMALL = Setting(1, 2, 16, 3, "float32", "nhwc")
+
+NO_GPU = "this machine has no CUDA device"
+without_a_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+
+
+class Stream:
+    """A device that does what is launched when somebody waits for it, and says what happened."""
+
+    def __init__(self):
+        self.log = []
+        self.launched_ms = 0.0
+        self.done_ms = 0.0
+
+    def launch(self, name, milliseconds):
+        self.log.append(name)
+        self.launched_ms += milliseconds
+
+    def event(self, enable_timing):
+        assert enable_timing
+        return Event(self)
+
+
+class Event:
+    def __init__(self, stream):
+        self.stream = stream
+        self.at_ms = None
+
+    def record(self):
+        self.stream.log.append("event")
+        self.at_ms = self.stream.launched_ms
+
+    def synchronize(self):
+        self.stream.log.append("wait")
+        self.stream.done_ms = max(self.stream.done_ms, self.at_ms)
+
+    def elapsed_time(self, later):
+        assert later.at_ms <= self.stream.done_ms, "the device is not there yet"
+        return later.at_ms - self.at_ms
+
+
+@pytest.fixture
+def stream(monkeypatch):
+    stream = Stream()
+    monkeypatch.setattr(torch.cuda, "Event", stream.event)
+    return stream
+
+
+class Benchmark:
+    """What `time_in_turns` needs of pytest-benchmark's fixture."""
+
+    median = 1.0
+
+    def __init__(self):
+        self.stats = self
+
+    def pedantic(self, run, setup, rounds):
+        self.rounds = rounds
+        for _ in range(rounds):
+            setup()
+            run()
+
+
+class TestClock:
+    def test_of_a_gpu_has_an_event_either_side_of_the_call_and_waits_once(self, stream):
+        stream.launch("before", 40.0)
+        seconds = timing.timed(CUDA, lambda: stream.launch("call", 2.5))
+        assert seconds == pytest.approx(2.5e-3)
+        assert stream.log == ["before", "event", "call", "event", "wait"]
+
+    def test_of_the_cpu_is_the_wall_clock(self):
+        assert CPU.now is time.perf_counter
+        assert timing.timed(CPU, lambda: time.sleep(0.01)) >= 0.01
+
+
+# pytest-benchmark itself takes the clock: its times are those that the events say.
+ROW = """
+import torch
+from devices import CUDA
+from test_benchmark_devices import Stream
+from parameters import row
+from timing import time_in_turns
+import pytest
+
+stream = Stream()
+torch.cuda.Event = stream.event
+device = CUDA._replace(name="cpu", evicted_bytes=lambda: 8, why_not=lambda: None)
+
+@pytest.mark.parametrize("name", [row(device, "name")])
+def test_row(benchmark, name):
+    run, other = (lambda: stream.launch("run", 20.0)), (lambda: stream.launch("other", 60.0))
+    ratios = time_in_turns(benchmark, device, run, {"other": other})
+    benchmark.extra_info.update(ratios, waits=stream.log.count("wait"))
+"""
+
+
+def test_pytest_benchmark_reports_what_the_events_say(tmp_path):
+    (tmp_path / "test_row.py").write_text(ROW)
+    results = tmp_path / "results.json"
+    run_pytest(tmp_path / "test_row.py", f"--benchmark-json={results}", cwd=tmp_path)
+    (benchmark,) = json.loads(results.read_text())["benchmarks"]
+    assert benchmark["stats"]["median"] == pytest.approx(20e-3)
+    assert benchmark["stats"]["rounds"] == timing.MIN_ROUNDS
+    warm_up_calls, calls_of_a_round = 4, 2
+    assert benchmark["extra_info"] == {
+        "other": pytest.approx(3.0),
+        "waits": warm_up_calls + calls_of_a_round * timing.MIN_ROUNDS,
+    }
+
+
+def run_pytest(*arguments, cwd=ROOT):
+    options = ["-p", "no:cacheprovider", "-rs", "-q", f"--rootdir={cwd}", "-o"]
+    folders = f"pythonpath={BENCHMARKS} {ROOT} {ROOT / 'tests'}"
+    command = [sys.executable, "-m", "pytest", *options, folders, *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class TestCaches:
+    def test_are_overwritten_before_every_call(self, monkeypatch):
+        log = []
+        monkeypatch.setattr(torch.Tensor, "fill_", lambda tensor, value: log.append(len(tensor)))
+        device = CPU._replace(evicted_bytes=lambda: 24)
+        benchmark = Benchmark()
+        timing.time_in_turns(
+            benchmark, device, lambda: log.append("run"), {"other": lambda: log.append("other")}
+        )
+        assert log[:4] == ["run", "run", "other", "other"]
+        assert log[4:] == [24, "other", 24, "run"] * benchmark.rounds
+
+    def test_of_a_gpu_are_its_l2_and_overwritten_by_twice_that(self, monkeypatch):
+        class Properties:
+            L2_cache_size = 50 * 2**20
+
+        monkeypatch.setattr(torch.cuda, "get_device_properties", Properties)
+        assert CUDA.evicted_bytes() == 100 * 2**20
+        assert CPU.evicted_bytes() == 64 * 2**20
+
+
+class TestPeakMemory:
+    def test_is_beside_what_was_allocated_before(self, monkeypatch):
+        allocated = {"now": 1000, "peak": 9000}
+
+        def grow(size):
+            allocated["peak"] = max(allocated["peak"], allocated["now"] + size)
+
+        memory = {
+            "memory_allocated": lambda: allocated["now"],
+            "max_memory_allocated": lambda: allocated["peak"],
+            "reset_peak_memory_stats": lambda: allocated.update(peak=allocated["now"]),
+        }
+        for name, function in memory.items():
+            monkeypatch.setattr(torch.cuda, name, function)
+        assert devices.peak_memory(CUDA, lambda: grow(30), lambda: grow(40)) == {
+            "peak_bytes": 30,
+            "fraction_of_peak_bytes": 0.75,
+        }
+
+    def test_is_not_counted_on_the_cpu(self):
+        assert devices.peak_memory(CPU, lambda: 1 / 0, lambda: 1 / 0) == {}
+
+
+def names(rows):
+    return [each.values for each in rows]
+
+
+def marks(parameter):
+    return {mark.name: mark for mark in parameter.marks}
+
+
+EVERY_KIND = {
+    "fused": measure.rows(FUSED),
+    "primitive": measure.rows(PRIMITIVES),
+    "training": networks.rows(networks.TRAINING),
+    "evaluation": networks.rows(networks.EVALUATION),
+}
+
+
+class TestRows:
+    @pytest.mark.parametrize("kind", EVERY_KIND)
+    def test_of_a_gpu_are_those_of_the_cpu(self, kind):
+        on_gpu = [each for each in EVERY_KIND[kind] if "gpu" in marks(each)]
+        on_cpu = [each for each in EVERY_KIND[kind] if "gpu" not in marks(each)]
+        assert EVERY_KIND[kind] == on_cpu + on_gpu
+        assert names(on_gpu) == [
+            (*mode, "cuda" if backend == "cpu" else f"{backend}-on-cuda")
+            for *mode, backend in names(on_cpu)
+            if backend != "openvino"
+        ]
+        assert all(marks(each)["benchmark"].kwargs == {"timer": CUDA.now} for each in on_gpu)
+        assert all(marks(each)["benchmark"].kwargs == {"timer": CPU.now} for each in on_cpu)
+
+    @without_a_gpu
+    @pytest.mark.parametrize("kind", EVERY_KIND)
+    def test_of_a_gpu_are_skipped_without_one(self, kind):
+        reasons = [
+            marks(each)["skip"].kwargs["reason"]
+            for each in EVERY_KIND[kind]
+            if "gpu" in marks(each)
+        ]
+        assert reasons
+        assert set(reasons) == {NO_GPU}
+
+    def test_run_where_there_is_a_gpu(self):
+        here = CUDA._replace(why_not=lambda: None)
+        assert "skip" not in marks(row(here, "cuda"))
+        assert marks(row(here, "cuda", why_not="no"))["skip"].kwargs == {"reason": "no"}
+
+    @without_a_gpu
+    def test_are_collected_and_counted(self):
+        output = run_pytest(BENCHMARKS / "test_networks.py", "-m", "gpu", "--benchmark-only")
+        assert "16 skipped" in output
+        assert NO_GPU in output
+
+    def test_are_compared_on_their_own_device(self):
+        for name, variant in networks.VARIANTS.items():
+            compared = networks._compared_with(name, networks.EVALUATION, with_compile=True)
+            others = {networks.VARIANTS[other].device for other in compared.values()}
+            assert others == {variant.device}
+
+
+class TestPlacement:
+    """The meta device tells any other one from the CPU."""
+
+    meta = CUDA._replace(name="meta")
+
+    @pytest.mark.parametrize("family", [FUSED, PRIMITIVES], ids=lambda family: family.name)
+    def test_of_operators(self, family):
+        for operator in family.operators.values():
+            inputs = measure.random_inputs(operator, SMALL, self.meta)
+            assert all(tensor.is_meta for part in inputs for tensor in part)
+            for mode in set(family.modes) - {"backward-operator"}:
+                for backend in (measure.EAGER, measure.REFERENCE):
+                    results = measure.workload(operator, SMALL, mode, backend, inputs)()
+                    assert all(result.is_meta for result in results)
+
+    def test_of_floors(self):
+        for traffic in (Traffic(800, 400), Traffic(40, 400)):
+            floor = measure.floor_of_pass(traffic, torch.ones(200, device="meta"))
+            assert all(result.is_meta for result in floor())
+            measure.floor([traffic], self.meta)()
+
+    @pytest.mark.parametrize("mode", [networks.TRAINING, networks.EVALUATION])
+    def test_of_networks(self, mode, monkeypatch):
+        on_meta = networks.VARIANTS["reference"]._replace(device=self.meta)
+        monkeypatch.setitem(networks.VARIANTS, "reference-on-meta", on_meta)
+        (setting,) = networks.settings(1)
+        results = networks._step.__wrapped__("reference-on-meta", setting, mode)()
+        assert all(result.is_meta for result in results)
+        if mode == networks.TRAINING:
+            networks.saved_bytes("reference-on-meta", setting)
