@@ -2,6 +2,8 @@
 // the same order, whatever runs first.
 #pragma once
 
+#include <cmath>
+
 #include "common/cuda_vector.h"
 
 namespace stc::cuda {
@@ -71,13 +73,18 @@ struct Moments {
 
   STC_DEVICE static Moments none() { return {}; }
 
+  // Means of infinities are infinite, as sums are, or NaN.
+  STC_DEVICE static E moved(E from, E towards, E by) {
+    return std::isfinite(by) ? from + by : from + towards;
+  }
+
   STC_DEVICE void add(const Vec<E, N>& values) {
     count += 1;
     const E share = 1 / count;
 #pragma unroll
     for (int i = 0; i < N; ++i) {
       const E deviation = values[i] - mean[i];
-      mean[i] += deviation * share;
+      mean[i] = moved(mean[i], values[i], deviation * share);
       m2[i] += deviation * (values[i] - mean[i]);
     }
   }
@@ -89,7 +96,7 @@ struct Moments {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
       const E distance = other.mean[i] - mean[i];
-      mean[i] += distance * share;
+      mean[i] = moved(mean[i], other.mean[i], distance * share);
       m2[i] += other.m2[i] + distance * distance * weight;
     }
     count = total;
