@@ -85,10 +85,14 @@ inline T from_double(double value) {
 
 template <typename Body>
 void for_each_element_type(const Body& body) {
+#if defined(STC_ONLY_ELEMENT)
+  body(STC_ONLY_ELEMENT{});
+#else
   body(float{});
   body(double{});
   body(BFloat16{});
   body(Half{});
+#endif
 }
 
 }  // namespace stc::test

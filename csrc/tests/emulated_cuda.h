@@ -9,6 +9,7 @@
 #include "tests/buffer.h"
 #include "tests/check.h"
 #include "tests/frames.h"
+#include "tests/views.h"
 
 namespace stc::test {
 
@@ -23,6 +24,14 @@ struct Device {
     constexpr int64_t kEvery = kSanitized ? 11 : 5;
     static int64_t asked = 0;
     return elements <= kMostElements && ++asked % kEvery == 0;
+  }
+
+  static std::vector<View> views() {
+#if defined(STC_ONLY_ELEMENT)
+    return few_cuda_views();
+#else
+    return test::views(kMostElements);
+#endif
   }
 
   template <typename T>

@@ -14,6 +14,7 @@
 #include "tests/buffer.h"
 #include "tests/check.h"
 #include "tests/frames.h"
+#include "tests/views.h"
 
 namespace stc::test {
 
@@ -21,6 +22,7 @@ struct Device {
   static constexpr int64_t kMostElements = std::numeric_limits<int64_t>::max();
 
   static bool takes(int64_t) { return true; }
+  static std::vector<View> views() { return test::views(kMostElements); }
 
   Isa isa;
 

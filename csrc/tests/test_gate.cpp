@@ -126,7 +126,7 @@ void test_gate(const Device& device) {
   Random random(3);
   for_each_element_type([&](auto element) {
     using T = decltype(element);
-    for (const View& view : views(Device::kMostElements)) {
+    for (const View& view : Device::views()) {
       test_gate_forward<T>(device, view, random);
       test_gate_backward<T>(device, view, Values::sixteenths, random);
       test_gate_backward<T>(device, view, Values::any, random);

@@ -32,7 +32,7 @@ void fill_around(Buffer<T>& frames, const Spread& spread, Random& random) {
 std::vector<View> moment_views() {
   std::vector<View> all;
   // Moments of nothing are undefined.
-  for (const View& view : views(Device::kMostElements))
+  for (const View& view : Device::views())
     if (view.reduced > 0) all.push_back(view);
   // Planes: as much as is read twice at a time, and more.
   for (const int64_t reduced : {4095, 4096, 4097, 9001}) all.push_back({2, reduced, 1});

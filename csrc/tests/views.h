@@ -69,4 +69,11 @@ inline std::vector<View> views(int64_t most_elements) {
   return views;
 }
 
+// One for each way that CUDA kernels divide their work: planes with edges, several to a warp, a
+// warp each or a block each; columns in part of a tile, in several tiles, in rows of one block or
+// split over several.
+inline std::vector<View> few_cuda_views() {
+  return {{20, 49, 1}, {6, 131, 1}, {3, 1101, 1}, {1, 300, 7}, {2, 1100, 16}, {3, 9, 24}};
+}
+
 }  // namespace stc::test
