@@ -39,6 +39,13 @@ struct SplitMoves {
 template <typename T, bool kStrided>
 struct SplitLayout {
   ShiftSplitArguments<T> a;
+  int64_t grid_width;  // of the pixels that `temporal` has
+  int64_t grid_pixels;
+
+  explicit SplitLayout(const ShiftSplitArguments<T>& arguments)
+      : a(arguments),
+        grid_width(ceil_div(a.shape.width, a.stride)),
+        grid_pixels(ceil_div(a.shape.height, a.stride) * grid_width) {}
 
   int64_t temporal_channels() const { return a.shape.channels - a.spatial_channels; }
 
@@ -104,9 +111,8 @@ struct SplitLayout {
     const I y = quotient(pixel, width), x = pixel - y * width;
     const I grid_y = quotient(y, stride), grid_x = quotient(x, stride);
     if (grid_y * stride != y || grid_x * stride != x) return -1;
-    const I columns = quotient(width + stride - 1, stride);
-    const I size = columns * quotient(static_cast<I>(a.shape.height) + stride - 1, stride);
-    const I grid_pixel = grid_y * columns + grid_x;
+    const I grid_pixel = grid_y * static_cast<I>(grid_width) + grid_x;
+    const auto size = static_cast<I>(grid_pixels);
     return kOfColumn ? (frame * size + grid_pixel) * channels + own
                      : (frame * channels + own) * size + grid_pixel;
   }
@@ -133,7 +139,7 @@ struct SplitJob {
 
   SplitLayout<T, kStrided> layout;
 
-  explicit SplitJob(const ShiftSplitArguments<T>& a) : layout{a} {}
+  explicit SplitJob(const ShiftSplitArguments<T>& a) : layout(a) {}
 
   bool by_planes() const { return !layout.a.shape.channels_last; }
   bool is_aligned() const {
@@ -195,7 +201,7 @@ struct SplitGradients {
   SplitLayout<T, kStrided> layout;
 
   explicit SplitGradients(const ShiftSplitBackwardArguments<T>& arguments)
-      : b(arguments), layout{b.forward} {}
+      : b(arguments), layout(b.forward) {}
 
   bool is_aligned() const {
     return are_aligned(b.forward.u, b.grad_spatial, b.grad_temporal) && layout.is_aligned();
