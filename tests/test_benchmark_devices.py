@@ -121,7 +121,7 @@ def test_row(benchmark, name):
 def test_pytest_benchmark_reports_what_the_events_say(tmp_path):
     (tmp_path / "test_row.py").write_text(ROW)
     results = tmp_path / "results.json"
-    run_pytest(tmp_path / "test_row.py", f"--benchmark-json={results}", cwd=tmp_path)
+    run_pytest(tmp_path, tmp_path / "test_row.py", f"--benchmark-json={results}")
     (benchmark,) = json.loads(results.read_text())["benchmarks"]
     assert benchmark["stats"]["median"] == pytest.approx(20e-3)
     assert benchmark["stats"]["rounds"] == timing.MIN_ROUNDS
@@ -132,11 +132,12 @@ def test_pytest_benchmark_reports_what_the_events_say(tmp_path):
     }
 
 
-def run_pytest(*arguments, cwd=ROOT):
-    options = ["-p", "no:cacheprovider", "-rs", "-q", f"--rootdir={cwd}", "-o"]
-    folders = f"pythonpath={BENCHMARKS} {ROOT} {ROOT / 'tests'}"
+def run_pytest(folder, *arguments):
+    # From another folder than the checkout, whose stc_ops would hide the installed one.
+    options = ["-p", "no:cacheprovider", "-rs", "-q", f"--rootdir={folder}", "-o"]
+    folders = f"pythonpath={BENCHMARKS} {ROOT / 'tests'}"
     command = [sys.executable, "-m", "pytest", *options, folders, *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -232,8 +233,9 @@ class TestRows:
         assert marks(row(here, "cuda", why_not="no"))["skip"].kwargs == {"reason": "no"}
 
     @without_a_gpu
-    def test_are_collected_and_counted(self):
-        output = run_pytest(BENCHMARKS / "test_networks.py", "-m", "gpu", "--benchmark-only")
+    def test_are_collected_and_counted(self, tmp_path):
+        gpu_rows = ["-m", "gpu", "--benchmark-only"]
+        output = run_pytest(tmp_path, BENCHMARKS / "test_networks.py", *gpu_rows)
         assert "16 skipped" in output
         assert NO_GPU in output
 
