@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import torch
@@ -35,4 +36,25 @@ def why_no_device() -> str | None:
         return f"there are no CUDA kernels: {WHY_NOT_LOADED}"
     if not torch.cuda.is_available():
         return "this machine has no CUDA device"
+    return why_no_code()
+
+
+@functools.cache
+def why_no_code() -> str | None:
+    """Say which of the devices here is one that no kernel was compiled for, or return None."""
+    names = _C.build_info()["cuda_architectures"]
+    for index in range(torch.cuda.device_count()):
+        capability = torch.cuda.get_device_capability(index)
+        if not any(_runs_on(name, capability) for name in names):
+            major, minor = capability
+            return f"CUDA kernels were compiled for {', '.join(names)}, not for sm_{major}{minor}"
     return None
+
+
+def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
+    """Whether sm_* code, or compute_* that a driver compiles, runs on such a device."""
+    kind, number = architecture.rstrip("af").split("_")
+    made_for = divmod(int(number), 10)
+    if kind == "sm":
+        return made_for[0] == capability[0] and made_for[1] <= capability[1]
+    return made_for <= capability

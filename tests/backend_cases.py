@@ -11,17 +11,27 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from triton_interpreter import fast_interpreter
 
 import stc_ops
+from stc_ops.triton_backend import installation as triton_kernels
 
 EMULATED_LIBRARY_VARIABLE = "STC_OPS_EMULATED"
 EMULATED_ORDER_VARIABLE = "STC_EMULATED_ORDER"
 EMULATED_ORDERS = ("forward", "reverse", "1", "2")
 
-COMPILED_BACKENDS = ["cpu", "emulated_cuda", pytest.param("cuda", marks=pytest.mark.gpu)]
+_interpreted = triton_kernels.interprets()
+COMPILED_BACKENDS = [
+    "cpu",
+    "emulated_cuda",
+    pytest.param("cuda", marks=pytest.mark.gpu),
+    pytest.param("triton", marks=[] if _interpreted else pytest.mark.gpu),
+]
 EVERY_BACKEND = ["reference", *COMPILED_BACKENDS]
 every_backend_of_cpu_tensors = pytest.mark.parametrize(
-    "backend", ["reference", "cpu", "emulated_cuda"], indirect=True
+    "backend",
+    ["reference", "cpu", "emulated_cuda", *(["triton"] if _interpreted else [])],
+    indirect=True,
 )
 on_compiled_backends = pytest.mark.parametrize("backend", COMPILED_BACKENDS, indirect=True)
 
@@ -33,9 +43,12 @@ def running_on(name: str) -> Iterator[None]:
         if name == "emulated_cuda":
             stack.enter_context(_emulated_cuda_kernels())
             name = "cpu"
-        device = "cuda" if name == "cuda" else "cpu"
+        on_gpu = name == "cuda" or (name == "triton" and not _interpreted)
+        device = "cuda" if on_gpu else "cpu"
         if (reason := stc_ops.backends.why_not(name, device)) is not None:
             pytest.skip(f"backend {name}: {reason}")
+        if name == "triton" and _interpreted:
+            stack.enter_context(fast_interpreter())
         stack.enter_context(_default_device(device))
         stack.enter_context(stc_ops.use_backend(name))
         yield
