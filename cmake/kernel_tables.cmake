@@ -1,8 +1,9 @@
 # stc_add_kernel_tables(prefix source): an object library for each table of CUDA kernels, which are
-# those of an element type, or those of what is kept per group. `prefix` is a library with their
+# those of one of STC_ELEMENTS, or those of what is kept per group. `prefix` is a library with their
 # options; its objects are in the list ${prefix}_objects.
 function(stc_add_kernel_tables prefix source)
-  foreach(table IN ITEMS ELEMENT=float ELEMENT=double ELEMENT=BFloat16 ELEMENT=Half GROUPS)
+  list(TRANSFORM STC_ELEMENTS PREPEND ELEMENT= OUTPUT_VARIABLE tables)
+  foreach(table IN LISTS tables ITEMS GROUPS)
     string(REGEX REPLACE "ELEMENT=" "" name ${table})
     add_library(${prefix}_${name} OBJECT ${source})
     target_link_libraries(${prefix}_${name} PRIVATE ${prefix})

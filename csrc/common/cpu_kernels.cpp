@@ -1,4 +1,5 @@
-// Compiled once per instruction set, with STC_ISA naming it.
+// Compiled once per instruction set, with STC_ISA naming it; of two element types where
+// STC_TWO_ELEMENT_TYPES says that tests take no others.
 #include "common/cpu_kernels.h"
 
 #include "batch_norm/batch_norm_cpu.h"
@@ -39,19 +40,23 @@ CpuKernels<float> compiled_cpu_kernels<CpuKernels<float>, Isa::STC_ISA>() {
 }
 
 template <>
-CpuKernels<double> compiled_cpu_kernels<CpuKernels<double>, Isa::STC_ISA>() {
-  return kKernels<double>;
-}
-
-template <>
 CpuKernels<BFloat16> compiled_cpu_kernels<CpuKernels<BFloat16>, Isa::STC_ISA>() {
   return kKernels<BFloat16>;
+}
+
+#if !defined(STC_TWO_ELEMENT_TYPES)
+
+template <>
+CpuKernels<double> compiled_cpu_kernels<CpuKernels<double>, Isa::STC_ISA>() {
+  return kKernels<double>;
 }
 
 template <>
 CpuKernels<Half> compiled_cpu_kernels<CpuKernels<Half>, Isa::STC_ISA>() {
   return kKernels<Half>;
 }
+
+#endif
 
 template <>
 CpuGroupKernels<float> compiled_cpu_kernels<CpuGroupKernels<float>, Isa::STC_ISA>() {

@@ -87,6 +87,9 @@ template <typename Body>
 void for_each_element_type(const Body& body) {
 #if defined(STC_ONLY_ELEMENT)
   body(STC_ONLY_ELEMENT{});
+#elif defined(STC_TWO_ELEMENT_TYPES)
+  body(float{});
+  body(BFloat16{});
 #else
   body(float{});
   body(double{});

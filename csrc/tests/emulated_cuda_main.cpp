@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
   test_shift_split(device);
   test_refine(device);
   test_residual(device);
-  if (!kSanitized) {
+  if constexpr (!kSanitized) {
     test_scalar(device);
     test_sigmoid(device);
     test_traffic(device);

@@ -22,7 +22,9 @@ int run_tests(stc::Isa isa) {
                 stc::cpu_kernels<stc::CpuKernels<float>>(stc::Isa::baseline).mean_forward,
         stc::isa_name(isa));
   const stc::test::Device device{isa};
+#if !defined(STC_TWO_ELEMENT_TYPES)
   stc::test::test_scalar(device);
+#endif
   stc::test::test_shift(device);
   stc::test::test_moments(device);
   stc::test::test_sigmoid(device);
