@@ -123,7 +123,12 @@ def launch(kernel: Any, grid: Callable[..., tuple[int]] | tuple[int], **argument
     largest = max(tensor.numel() for tensor in tensors)
     index = tl.int64 if largest > LARGEST_NARROW_SIZE else tl.int32
     with _current(tensors[0].device):
-        kernel[grid](**arguments, INDEX=index)
+        run(kernel, grid, **arguments, INDEX=index)
+
+
+def run(kernel: Any, grid: Any, **arguments: Any) -> None:
+    """Hand a launch to Triton."""
+    kernel[grid](**arguments)
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ def moments_kernel(
     BLOCK_R: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    E: tl.constexpr = sums_type(frames)
+    E: tl.constexpr = sums_type(frames.dtype)
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     o_g = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
@@ -77,7 +77,7 @@ def mean_kernel(
     BLOCK_R: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    E: tl.constexpr = sums_type(frames)
+    E: tl.constexpr = sums_type(frames.dtype)
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     o_g = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)

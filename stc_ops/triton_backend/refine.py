@@ -98,7 +98,7 @@ def refine_sums_kernel(
     BLOCK_R: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    E: tl.constexpr = sums_type(y)
+    E: tl.constexpr = sums_type(y.dtype)
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     frame, channel, pixel = coordinates(

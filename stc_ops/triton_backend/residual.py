@@ -83,7 +83,7 @@ def residual_sums_kernel(
     BLOCK_R: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    E: tl.constexpr = sums_type(w)
+    E: tl.constexpr = sums_type(w.dtype)
     SETS: tl.constexpr = 2 if identity_coefficients is None else 3
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)

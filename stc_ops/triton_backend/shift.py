@@ -118,7 +118,7 @@ def split_sums_kernel(
     BLOCK_R: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    E: tl.constexpr = sums_type(u)
+    E: tl.constexpr = sums_type(u.dtype)
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     frame, channel, pixel = coordinates(i_g, channels, rows, 1, False, CHANNELS_LAST)

@@ -12,10 +12,10 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
-def sums_type(pointer):
+@triton.constexpr_function
+def sums_type(pointer_type):
     """Return the type in which elements are added up."""
-    return tl.float64 if pointer.dtype.element_ty == tl.float64 else tl.float32
+    return tl.float64 if pointer_type.element_ty == tl.float64 else tl.float32
 
 
 @triton.jit
@@ -96,7 +96,7 @@ def rows_of_program(rows, ROWS: tl.constexpr, INDEX: tl.constexpr):
 @triton.jit
 def load(pointer, offset, mask):
     """Load elements in the type they are added up in, zero where there are none."""
-    return tl.load(pointer + offset, mask=mask, other=0.0).to(sums_type(pointer))
+    return tl.load(pointer + offset, mask=mask, other=0.0).to(sums_type(pointer.dtype))
 
 
 @triton.jit
