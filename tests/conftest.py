@@ -17,9 +17,10 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     if (share := config.getoption("--one-in")) > 1:
-        left_out = [item for item in items if zlib.crc32(item.nodeid.encode()) % share]
+        chosen = [zlib.crc32(item.nodeid.encode()) % share == 0 for item in items]
+        left_out = [item for item, taken in zip(items, chosen, strict=True) if not taken]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        items[:] = [item for item, taken in zip(items, chosen, strict=True) if taken]
 
 
 @pytest.fixture(params=EVERY_BACKEND)
