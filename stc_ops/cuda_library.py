@@ -54,7 +54,7 @@ def why_no_code() -> str | None:
 def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
     """Whether sm_* code, or compute_* that a driver compiles, runs on such a device.
 
-    That with a suffix is for one device (a) or one family (f) of them, whatever compiles it.
+    What has a suffix is for one kind of devices (a) or for one family of them (f), even as PTX.
     """
     kind, number = architecture.split("_")
     made_for = divmod(int(number.rstrip("af")), 10)

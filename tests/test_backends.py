@@ -270,7 +270,7 @@ def test_why_triton_cannot_run_on_a_device(pretend, monkeypatch, device_type, in
     assert backends.why_not("triton", device_type) == why_not
 
 
-# Beside what it tests, so that this runs where the suite itself is not interpreted.
+# In a process of its own, so that it runs where the suite itself is not interpreted.
 COUNTED_LAUNCHES = """
 import torch, stc_ops
 from stc_ops.triton_backend import launch
