@@ -275,13 +275,17 @@ class TestRows:
 
 # Every pass that is measured launches Triton's kernels, and eager PyTorch in turns with it none.
 IN_TRITON = """
-import measure, networks
+import functools
+import measure, networks, stc_ops
 from devices import CPU
 from fused import FUSED
 from matrix import Setting
 from primitives import PRIMITIVES
 from stc_ops.triton_backend import launch
+from triton_interpreter import fast_interpreter
 
+interpreter = fast_interpreter()
+interpreter.__enter__()
 launches = []
 run_kernel = launch.run
 launch.run = lambda *arguments, **named: (launches.append(named), run_kernel(*arguments, **named))
@@ -302,7 +306,11 @@ for family in (PRIMITIVES, FUSED):
         for mode in family.modes:
             measure.measure(Benchmark(), family, operator, small, mode, "triton", False)
 
-networks.VARIANTS.update(networks._variants_on(device))
+small_network = functools.partial(
+    stc_ops.models.video_resnet, stc_ops.nn.STC, depths=(1, 1, 1, 1), widths=(16, 16, 16, 16)
+)
+for name, variant in networks._variants_on(device).items():
+    networks.VARIANTS[name] = variant._replace(builder=small_network)
 frames = Setting(1, 8, 3, 32, "float32", "nhwc")
 networks.measure_network(Benchmark(), "triton", frames, networks.TRAINING, False)
 before = len(launches)
