@@ -55,6 +55,12 @@ class Launch:
         """Return everything that it may be run with."""
         return self.kernel.configs if isinstance(self.kernel, Autotuner) else [triton.Config({})]
 
+    @property
+    def elements(self) -> int:
+        """Return how many elements a program takes at once."""
+        constants = dict(self.constants)
+        return constants["BLOCK_G"] * constants.get("BLOCK_R", 1)
+
     def compile(self, target: str, config: triton.Config) -> Any:
         """Compile it for a target that need not be here."""
         constants = {**dict(self.constants), **config.kwargs}
@@ -67,6 +73,8 @@ class Launch:
             attrs={(names.index(name),): _DIVISIBLE_BY_16 for name in self.divisible},
         )
         options = {"num_warps": config.num_warps}
+        if TARGETS[target].backend == "cuda":
+            options |= launch.NVIDIA_OPTIONS
         return triton.compile(source, target=TARGETS[target], options=options)
 
 

@@ -237,8 +237,8 @@ class Values:
 
     @property
     def tile(self) -> Tile:
-        """Return what programs take at once of the channels' values."""
-        return tile_of(self.channels, self.rows, self.inner > 1)
+        """Return what programs take at once of the channels' values: sums in float64 are wide."""
+        return tile_of(self.channels, self.rows, self.inner > 1, share=4)
 
     def reduce(self, kernel: Any, splits: Splits, **arguments: Any) -> None:
         """Run a reduction over all values of each channel."""

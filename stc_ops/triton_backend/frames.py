@@ -51,6 +51,11 @@ class Frames:
         """Return frames of this shape, dtype and memory format."""
         return self.empty(self.tensor.shape)
 
+    def tile_of(self, groups: int, rows: int, per_pixel: bool = False) -> Tile:
+        """Return what programs take at once: of float64, as many bytes as of float32."""
+        adjacent = not per_pixel and not self.channels_last
+        return tile_of(groups, rows, adjacent, 2 if self.tensor.dtype == torch.float64 else 1)
+
     def groups_per_frame(self) -> Groups:
         """Return a channel of a frame as a group, of the frame's pixels."""
         return Groups(self, self.count * self.channels, self.pixels)
@@ -71,8 +76,7 @@ class Groups:
     @property
     def tile(self) -> Tile:
         """Return what programs take at once."""
-        adjacent = not self.per_pixel and not self.frames.channels_last
-        return tile_of(self.count, self.rows, adjacent)
+        return self.frames.tile_of(self.count, self.rows, self.per_pixel)
 
     @property
     def arguments(self) -> dict[str, Any]:

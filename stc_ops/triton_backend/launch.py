@@ -22,6 +22,10 @@ TILE_SIZE = 1024
 ROWS_OF_COLUMNS = 16
 
 
+# Left to itself, ptxas spills a register here and there to fit one block more.
+NVIDIA_OPTIONS = {"maxnreg": 128}
+
+
 class Tile(NamedTuple):
     """The groups and rows that a program takes at once."""
 
@@ -34,15 +38,16 @@ class Tile(NamedTuple):
         return {"BLOCK_G": self.groups, "BLOCK_R": self.rows}
 
 
-def tile_of(groups: int, rows: int, rows_are_adjacent: bool) -> Tile:
+def tile_of(groups: int, rows: int, rows_are_adjacent: bool, share: int = 1) -> Tile:
     """Return what programs take at once of so many groups and rows.
 
     Where rows are adjacent a tile is as long as there are rows; else neighbouring groups are what
-    is adjacent, at least 64 of them.
+    is adjacent, at least 64 of them. It is a `share`-th of the usual size.
     """
-    longest = TILE_SIZE if rows_are_adjacent else ROWS_OF_COLUMNS
+    size = TILE_SIZE // share
+    longest = size if rows_are_adjacent else ROWS_OF_COLUMNS // share
     block_rows = min(triton.next_power_of_2(max(rows, 1)), longest)
-    return Tile(min(TILE_SIZE // block_rows, triton.next_power_of_2(max(groups, 1))), block_rows)
+    return Tile(min(size // block_rows, triton.next_power_of_2(max(groups, 1))), block_rows)
 
 
 class Splits(NamedTuple):
@@ -71,14 +76,12 @@ class Splits(NamedTuple):
 
 
 def tuned(kernel: Any) -> Any:
-    """Let launches of a kernel that maps tiles choose how many, and how many warps, on first use.
+    """Let launches of a kernel that maps tiles choose on first use how many of them they take.
 
-    Reductions are not tuned: the order of their sums would depend on what wins.
+    More tiles per program are more loads in flight, and fewer programs. Reductions are not tuned:
+    the order of their sums would depend on what wins.
     """
-    configs = [
-        triton.Config({"STEPS": steps}, num_warps=warps)
-        for steps, warps in ((1, 4), (2, 4), (4, 4), (4, 8))
-    ]
+    configs = [triton.Config({"STEPS": steps}, num_warps=4) for steps in (1, 2, 4, 8)]
     return triton.autotune(
         configs[:1] if triton.knobs.runtime.interpret else configs,
         key=["BLOCK_G", "BLOCK_R"],
@@ -122,8 +125,10 @@ def launch(kernel: Any, grid: Callable[..., tuple[int]] | tuple[int], **argument
     tensors = [each for each in arguments.values() if isinstance(each, torch.Tensor)]
     largest = max(tensor.numel() for tensor in tensors)
     index = tl.int64 if largest > LARGEST_NARROW_SIZE else tl.int32
-    with _current(tensors[0].device):
-        run(kernel, grid, **arguments, INDEX=index)
+    device = tensors[0].device
+    options = NVIDIA_OPTIONS if device.type == "cuda" and torch.version.hip is None else {}
+    with _current(device):
+        run(kernel, grid, **arguments, INDEX=index, **options)
 
 
 def run(kernel: Any, grid: Any, **arguments: Any) -> None:

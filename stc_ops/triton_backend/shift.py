@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, check_like, check_segments, checked_table
-from .launch import Splits, launch_map, launch_reduction, tile_of, tuned
+from .launch import Splits, launch_map, launch_reduction, tuned
 from .sums import sum_rows
 from .tiles import (
     coordinates,
@@ -231,7 +231,7 @@ def _gather(
         gather_kernel,
         groups,
         rows,
-        tile_of(groups, rows, not u.channels_last),
+        u.tile_of(groups, rows),
         u=u.tensor,
         coefficients=coefficients,
         out=out,
@@ -333,13 +333,13 @@ def shift_split_backward_sums(
     if u.numel() == 0:
         return total.zero_()
     # Both parts in as many splits, for one sum over all of them.
-    tile = tile_of(frames.count * frames.channels, frames.pixels, not frames.channels_last)
+    tile = frames.tile_of(frames.count * frames.channels, frames.pixels)
     splits = Splits.filling(frames.count * frames.channels, frames.pixels, tile).count
     sums = total.new_empty((frames.count * splits, 2, frames.channels))
     for part, grad in zip(parts, grads, strict=True):
         height, width = part.size_of(frames)
         groups, rows = frames.count * part.channels, height * width
-        tile = tile_of(groups, rows, not frames.channels_last)
+        tile = frames.tile_of(groups, rows)
         launch_reduction(
             split_sums_kernel,
             groups,
@@ -386,7 +386,7 @@ def shift_split_backward(
             split_backward_kernel,
             groups,
             frames.pixels,
-            tile_of(groups, frames.pixels, not frames.channels_last),
+            frames.tile_of(groups, frames.pixels),
             u=frames.tensor,
             grad=grad,
             coefficients=coefficients.contiguous(),

@@ -1,0 +1,108 @@
+"""Every Triton kernel in every configuration, compiled for every target, without a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from cases import Clips
+from registered_calls import registered_calls
+
+from stc_ops.triton_backend import installation
+
+pytest.importorskip("triton", reason="triton is not installed")
+if installation.interprets():
+    pytest.skip("kernels are interpreted, not compiled", allow_module_level=True)
+
+from triton_binaries import MOST_SHARED_BYTES, moves_16_bytes, spilled_bytes
+from triton_launches import TARGETS, recorded
+
+# Sizes that vectors divide, as those of all stages do in channels_last.
+CLIPS = Clips(batch=1, num_segments=8, channels=256, height=32, width=32)
+FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+
+# What they move is small, or is stored per group.
+SMALL = ("merge_moments", "coefficients", "grad_coefficients")
+WITHOUT_LARGE_LOADS = (*SMALL, "broadcast")
+WITHOUT_LARGE_STORES = (
+    *SMALL,
+    "moments",
+    "mean",
+    "sum_rows",
+    "channel_sums",
+    "split_sums",
+    "refine_sums",
+    "residual_sums",
+)
+
+
+def of_dtype(arguments, dtype):
+    """Frames in `dtype`; what is kept per group or channel is float64 only beside float64."""
+    frames = CLIPS.batch * CLIPS.num_segments
+
+    def converted(value):
+        if value is torch.float32:  # an argument that is a dtype
+            return dtype
+        if not isinstance(value, torch.Tensor):
+            return value
+        is_frames = value.ndim == 4 and value.shape[0] == frames
+        return value.to(dtype) if is_frames or dtype == torch.float64 else value
+
+    return tuple(converted(value) for value in arguments)
+
+
+def launches(memory_format, dtype):
+    """The first launch of every kernel: of the split, the channels that have no stride."""
+    with recorded() as all_launches:
+        for name, arguments in registered_calls(CLIPS, memory_format).items():
+            getattr(torch.ops.stc_ops, name)(*of_dtype(arguments, dtype))
+    first = {launch.name: launch for launch in reversed(all_launches)}
+    return list(first.values())
+
+
+def is_one_of(launch, names):
+    return launch.name.removesuffix("_kernel") in names
+
+
+def check(launch, target, config, folder, itemsize):
+    compiled = launch.compile(target, config)
+    text = f"{launch.name} {config} for {target}"
+    spilled = spilled_bytes(compiled, folder)
+    assert spilled, text
+    assert not any(spilled), text
+    assert compiled.metadata.shared <= MOST_SHARED_BYTES[target], text
+    if launch.elements * itemsize < 16 * config.num_warps * TARGETS[target].warp_size:
+        return  # not enough for each thread: four warps of 64 threads and half precision
+    if not is_one_of(launch, WITHOUT_LARGE_LOADS):
+        assert moves_16_bytes(compiled, "load"), text
+    if not is_one_of(launch, WITHOUT_LARGE_STORES):
+        assert moves_16_bytes(compiled, "store"), text
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_kernel_in_every_configuration(target, layout, tmp_path):
+    every = launches(FORMATS[layout], torch.float16)
+    assert len(every) >= 20
+    for launch in every:
+        for config in launch.configs:
+            check(launch, target, config, tmp_path, itemsize=2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", ["sm_90", "gfx942"])
+def test_every_dtype(target, dtype, tmp_path):
+    for launch in launches(torch.channels_last, DTYPES[dtype]):
+        check(launch, target, launch.configs[0], tmp_path, DTYPES[dtype].itemsize)
+
+
+def test_every_kernel_has_64_bit_offsets(tmp_path, monkeypatch):
+    monkeypatch.setattr("stc_ops.triton_backend.launch.LARGEST_NARROW_SIZE", 0)
+    for launch in launches(torch.channels_last, torch.float16):
+        assert dict(launch.constants)["INDEX"].name == "int64"
+        check(launch, "sm_90", launch.configs[0], tmp_path, itemsize=2)
