@@ -304,6 +304,9 @@ with stc_ops.use_backend("triton"):
     with stc_ops.use_backend("triton"):
         assert pools() == 2
     assert pools() == 2
+    with stc_ops.use_backend("reference"):
+        assert pools() == 0
+    assert pools() == 2
 assert pools() == 0
 """,
             {},
