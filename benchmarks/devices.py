@@ -10,14 +10,13 @@ import torch
 from results import ON_GPU
 from torch.utils import collect_env
 
-from stc_ops.backends import why_not
-
 
 class Device(NamedTuple):
     """A device, and how rows are measured there.
 
     Attributes:
-        name: torch's, and that of the backend of compiled kernels.
+        name: torch's.
+        backends: those that have kernels for it, the compiled ones first.
         suffix: what ends the names of rows that every device has.
         now: returns a point in time; the difference of two is in seconds.
         evicted_bytes: how much to overwrite before every timed call, so that none finds its inputs
@@ -28,6 +27,7 @@ class Device(NamedTuple):
     """
 
     name: str
+    backends: tuple[str, ...]
     suffix: str
     now: Callable[[], Any]
     evicted_bytes: Callable[[], int]
@@ -64,13 +64,12 @@ def _cuda_peak_bytes(function: Callable[[], object]) -> int:
 
 
 def _why_not_cuda() -> str | None:
-    if not torch.cuda.is_available():
-        return "this machine has no CUDA device"
-    return why_not("cuda", "cuda")
+    return None if torch.cuda.is_available() else "this machine has no CUDA device"
 
 
 CPU = Device(
     name="cpu",
+    backends=("cpu",),
     suffix="",
     now=time.perf_counter,
     evicted_bytes=lambda: 64 * 2**20,
@@ -79,6 +78,7 @@ CPU = Device(
 )
 CUDA = Device(
     name="cuda",
+    backends=("cuda", "triton"),
     suffix=ON_GPU,
     now=stream_now,
     evicted_bytes=_twice_the_l2,

@@ -117,8 +117,8 @@ def bn_add_relu(
 def in_place_of_the_operators(backend: str) -> Iterator[None]:
     """Let the layers and models of `stc_ops` call the functions of this module.
 
-    They take the way of the fused operators, as with the compiled kernels of `backend`; with the
-    reference they would not.
+    They take the way of the fused operators, as with the kernels of `backend`; with the reference
+    they would not.
     """
     replaced = [
         (module, operator, getattr(module, operator))

@@ -23,6 +23,7 @@ NETWORKS = {"stc_resnet50": "STC-ResNet-50", "tsn_resnet50": "TSN-ResNet-50"}
 WAYS = {
     "cpu": "fused operators",
     "cuda": "fused operators on the GPU",
+    "triton": "fused operators on the GPU, in Triton",
     "optimized": "optimize_for_inference",
     "reference": "reference backend",
     "compiled-reference": "torch.compile",

@@ -25,6 +25,7 @@ from parameters import row
 from timing import time_in_turns
 
 import stc_ops
+from stc_ops.backends import why_not
 from stc_ops.operators.checks import accumulation_dtype
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ COMPILED = Backend(stc_ops, "reference", compiled=True)
 def _backends_on(device: Device) -> dict[str, Backend]:
     return {
         f"reference{device.suffix}": REFERENCE,
-        device.name: Backend(stc_ops, device.name),
+        **{name: Backend(stc_ops, name) for name in device.backends},
         f"compiled-reference{device.suffix}": COMPILED,
     }
 
@@ -58,7 +59,7 @@ BACKENDS = {device: _backends_on(device) for device in DEVICES}
 def rows(family: Family) -> list[ParameterSet]:
     """Return the pairs of mode and backend that there are, those of a device in turn."""
     return [
-        row(device, mode, name)
+        row(device, mode, name, why_not=why_not(backend.forced, device.name))
         for device, backends in BACKENDS.items()
         for mode in family.modes
         for name, backend in backends.items()
@@ -236,6 +237,21 @@ def measure(
 ) -> None:
     """Time one row in turns with its floor, with eager PyTorch, and with torch.compile of it."""
     benchmark.group = f"{name} {mode} {setting}"
+    _, backend = device_and_backend(backend_name)
+    # Around backward passes too, and out of the time that is taken: forcing Triton takes a while.
+    with stc_ops.use_backend(backend.forced):
+        _measure(benchmark, family, name, setting, mode, backend_name, with_compile)
+
+
+def _measure(
+    benchmark,
+    family: Family,
+    name: str,
+    setting: Setting,
+    mode: str,
+    backend_name: str,
+    with_compile: bool,
+) -> None:
     operator = family.operators[name]
     device, backend = device_and_backend(backend_name)
     inputs = random_inputs(operator, setting, device)

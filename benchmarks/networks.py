@@ -19,6 +19,7 @@ from timing import time_in_turns
 from torch import nn
 
 import stc_ops
+from stc_ops.backends import why_not
 from stc_ops.models import stc_resnet50, tsn_resnet50
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Variant(NamedTuple):
         device: of the network and the frames.
         builder: of the network.
         prepare: what is done to it once, given frames like those it will see.
-        context: what every call is in.
+        context: what every call is in; backward passes too, when it is measured.
         why_not: why it cannot run even where the device is, or None.
     """
 
@@ -83,24 +84,34 @@ _has_openvino = importlib.util.find_spec("openvino") is not None
 
 
 def _variants_on(device: Device) -> dict[str, Variant]:
-    fused = functools.partial(stc_ops.use_backend, device.name)
-    in_place = functools.partial(eager.in_place_of_the_operators, device.name)
     of_every_device = {
         "optimized": Variant(
             device,
             prepare=lambda model, frames: _optimize(model),
-            context=fused,
+            context=functools.partial(stc_ops.use_backend, device.backends[0]),
             why_not=None if _optimize else "stc_ops.optimize_for_inference does not exist",
         ),
-        "eager": Variant(device, context=in_place),
         "reference": Variant(device, context=_reference),
         "compiled-reference": Variant(device, prepare=_compiled, context=_reference),
         "eager-tsn": Variant(device, tsn_resnet50, context=_reference),
         "compiled-tsn": Variant(device, tsn_resnet50, prepare=_compiled, context=_reference),
     }
-    return {device.name: Variant(device, context=fused)} | {
-        f"{name}{device.suffix}": variant for name, variant in of_every_device.items()
-    }
+    variants = {f"{name}{device.suffix}": variant for name, variant in of_every_device.items()}
+    for backend in device.backends:
+        fused = functools.partial(stc_ops.use_backend, backend)
+        in_place = functools.partial(eager.in_place_of_the_operators, backend)
+        reason = why_not(backend, device.name)
+        variants[backend] = Variant(device, context=fused, why_not=reason)
+        variants[_eager_beside(backend, device)] = Variant(device, context=in_place, why_not=reason)
+    return variants
+
+
+def _eager_beside(name: str, device: Device) -> str:
+    """Return eager PyTorch's variant that a variant is timed with.
+
+    Both force the same backend, for to change between Triton's and compiled kernels takes a while.
+    """
+    return f"eager-beside-{name}" if name in device.backends[1:] else f"eager{device.suffix}"
 
 
 VARIANTS_ON = {device: _variants_on(device) for device in DEVICES}
@@ -125,10 +136,15 @@ def rows(mode: str) -> list[ParameterSet]:
     names = [
         name
         for device in DEVICES
-        for name in (device.name, *(f"{each}{device.suffix}" for each in MEASURED[mode]))
+        for name in (*device.backends, *(f"{each}{device.suffix}" for each in MEASURED[mode]))
         if name in VARIANTS
     ]
-    return [row(VARIANTS[name].device, name, why_not=VARIANTS[name].why_not) for name in names]
+    return [row(VARIANTS[name].device, name, why_not=_why_not_measured(name)) for name in names]
+
+
+def _why_not_measured(name: str) -> str | None:
+    variant = VARIANTS[name]
+    return variant.why_not or VARIANTS[_eager_beside(name, variant.device)].why_not
 
 
 def settings(*clips: int) -> list[Setting]:
@@ -229,6 +245,12 @@ def _verify_norm(
 def measure_network(benchmark, name: str, setting: Setting, mode: str, with_compile: bool) -> None:
     """Time one variant in turns with eager PyTorch and, if it is ours, with all competitors."""
     benchmark.group = f"network {mode} {setting}"
+    # Around backward passes too, and out of the time that is taken: forcing Triton takes a while.
+    with VARIANTS[name].context():
+        _measure(benchmark, name, setting, mode, with_compile)
+
+
+def _measure(benchmark, name: str, setting: Setting, mode: str, with_compile: bool) -> None:
     device = VARIANTS[name].device
     compared = _compared_with(name, mode, with_compile)
     steps = {each: _step(each, setting, mode) for each in (name, *compared.values())}
@@ -262,8 +284,8 @@ def measure_network(benchmark, name: str, setting: Setting, mode: str, with_comp
 def _compared_with(name: str, mode: str, with_compile: bool) -> dict[str, str]:
     """Return the variants that one is timed with, by what their ratios are called."""
     device = VARIANTS[name].device
-    compared = {"eager": f"eager{device.suffix}"}
-    if name in (device.name, f"optimized{device.suffix}"):
+    compared = {"eager": _eager_beside(name, device)}
+    if name in (*device.backends, f"optimized{device.suffix}"):
         if with_compile:
             compared["compiled"] = f"compiled-reference{device.suffix}"
         if with_compile and mode == EVALUATION:

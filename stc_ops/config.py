@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -20,14 +22,15 @@ def show_config() -> None:
         f"  compiler          {build['compiler']}",
         f"  CPU kernels       {', '.join(build['cpu_isas'])}; in use: {build['cpu_isa_in_use']}",
         f"  CUDA kernels      {_cuda_kernels(build)}",
+        f"  Triton            {_triton()}",
         f"  threads           {torch.get_num_threads()}",
         f"  forced backend    {forced or f'none ({ENVIRONMENT_VARIABLE} is not set)'}",
         "  backends",
     ]
-    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    gpus = [each for each in ("cuda", "xpu") if torch.get_device_module(each).is_available()]
     lines += [
         f"    {backend:<14}  {device}: {why_not(backend, device) or 'can run'}"
-        for device in devices
+        for device in ("cpu", *gpus)
         for backend in BACKENDS
     ]
     print("\n".join(lines))
@@ -38,3 +41,8 @@ def _cuda_kernels(build: dict[str, Any]) -> str:
         return f"none: {build['why_no_cuda']}"
     text = f"{', '.join(build['cuda_architectures'])}; nvcc {build['nvcc']}"
     return f"{text}; {cuda_library.WHY_NOT_LOADED or 'loaded'}"
+
+
+def _triton() -> str:
+    # The name of its distribution differs between builds of torch.
+    return "not installed" if find_spec("triton") is None else import_module("triton").__version__

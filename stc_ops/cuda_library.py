@@ -52,9 +52,14 @@ def why_no_code() -> str | None:
 
 
 def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
-    """Whether sm_* code, or compute_* that a driver compiles, runs on such a device."""
-    kind, number = architecture.rstrip("af").split("_")
-    made_for = divmod(int(number), 10)
-    if kind == "sm":
+    """Whether sm_* code, or compute_* that a driver compiles, runs on such a device.
+
+    What has a suffix is for one kind of devices (a) or for one family of them (f), even as PTX.
+    """
+    kind, number = architecture.split("_")
+    made_for = divmod(int(number.rstrip("af")), 10)
+    if number.endswith("a"):
+        return made_for == capability
+    if kind == "sm" or number.endswith("f"):
         return made_for[0] == capability[0] and made_for[1] <= capability[1]
     return made_for <= capability

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
 import stc_ops
-from stc_ops import _C, backends, cuda_library
+from stc_ops import _C, backends, config, cuda_library
+from stc_ops.triton_backend import installation as triton_kernels
 
 CPU = torch.device("cpu")
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
 
 def run_python(code, tmp_path, **environment):
@@ -27,6 +31,17 @@ def run_python(code, tmp_path, **environment):
         text=True,
         check=False,
     )
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Return a function that pretends that Triton is installed or not, and interpreted or not."""
+
+    def pretend(installed, interpreted):
+        monkeypatch.setattr(triton_kernels, "find_spec", lambda name: installed or None)
+        monkeypatch.setenv("TRITON_INTERPRET", "1" if interpreted else "0")
+
+    return pretend
 
 
 def test_cpu_tensors_take_the_compiled_kernels_and_others_the_reference():
@@ -135,14 +150,219 @@ def test_cuda_kernels_do_not_run_on_cpu_tensors():
         stc_ops.spatial_pool(torch.empty(4, 3, 2, 2))
 
 
-def test_cuda_tensors_take_the_compiled_kernels_where_they_are_loaded():
-    expected = "cuda" if _is_loaded() else "reference"
-    assert backends.select_backend("spatial_pool", torch.device("cuda")) == expected
+@pytest.mark.parametrize(
+    ("device_type", "why_not_loaded", "why_no_code", "installed", "interpreted", "expected"),
+    [
+        ("cpu", None, None, True, False, "cpu"),
+        ("cpu", None, None, True, True, "cpu"),
+        ("cuda", None, None, True, False, "cuda"),
+        ("cuda", "not built", None, True, False, "triton"),
+        ("cuda", None, "not for sm_120", True, False, "triton"),
+        ("cuda", "not built", None, False, False, "reference"),
+        ("cuda", "not built", None, True, True, "reference"),
+        ("xpu", None, None, True, False, "triton"),
+        ("xpu", None, None, False, False, "reference"),
+        ("meta", None, None, True, False, "reference"),
+    ],
+)
+def test_automatic_choice(
+    monkeypatch, pretend, device_type, why_not_loaded, why_no_code, installed, interpreted, expected
+):
+    pretend(installed, interpreted)
+    installations = []
+    monkeypatch.setattr(backends, "WHY_NOT_LOADED", why_not_loaded)
+    monkeypatch.setattr(backends, "why_no_code", lambda: why_no_code)
+    monkeypatch.setattr(triton_kernels, "install_for", installations.append)
+    assert backends._automatic.__wrapped__(device_type) == expected
+    assert installations == ([device_type] if expected == "triton" else [])
 
 
-def test_available_backends():
-    assert stc_ops.available_backends() == ("reference", "cpu")
+@needs_triton
+def test_automatic_choice_of_triton_gives_every_operator_its_kernel(tmp_path):
+    code = """
+import torch, stc_ops
+names = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("stc_ops::")]
+print(stc_ops.backends.select_backend("spatial_pool", torch.device("xpu")), len(names) > 20)
+print([each for each in names if not torch._C._dispatch_has_kernel_for_dispatch_key(each, "XPU")])
+"""
+    result = run_python(code, tmp_path, TRITON_INTERPRET="0", STC_OPS_BACKEND="")
+    assert result.stdout == "triton True\n[]\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("architecture", "capability", "runs"),
+    [
+        ("sm_80", (8, 0), True),
+        ("sm_80", (8, 6), True),
+        ("sm_86", (8, 0), False),
+        ("sm_80", (9, 0), False),
+        ("sm_120", (12, 0), True),
+        ("sm_100", (12, 0), False),
+        ("compute_80", (8, 0), True),
+        ("compute_80", (12, 0), True),
+        ("compute_90", (8, 9), False),
+        ("sm_90a", (9, 0), True),
+        ("sm_100a", (10, 3), False),
+        ("sm_100f", (10, 3), True),
+        ("sm_100f", (12, 0), False),
+        ("compute_90a", (9, 0), True),
+        ("compute_90a", (10, 0), False),
+        ("compute_100f", (10, 3), True),
+        ("compute_100f", (12, 0), False),
+    ],
+)
+def test_devices_that_compiled_code_runs_on(architecture, capability, runs):
+    assert cuda_library._runs_on(architecture, capability) == runs
+
+
+def test_one_device_without_code_is_named(monkeypatch):
+    capabilities = [(8, 6), (9, 0)]
+    names = {"cuda_architectures": ["sm_80", "sm_86"]}
+    monkeypatch.setattr(cuda_library._C, "build_info", lambda: names)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
+    assert cuda_library.why_no_code.__wrapped__() == (
+        "CUDA kernels were compiled for sm_80, sm_86, not for sm_90"
+    )
+    capabilities.pop()
+    assert cuda_library.why_no_code.__wrapped__() is None
+
+
+@pytest.mark.parametrize(
+    ("installed", "interpreted", "expected"),
+    [
+        (True, True, ("reference", "cpu", "triton")),
+        (True, False, ("reference", "cpu")),
+        (False, True, ("reference", "cpu")),
+    ],
+)
+def test_available_backends(pretend, installed, interpreted, expected):
+    pretend(installed, interpreted)
+    assert stc_ops.available_backends() == expected
     assert stc_ops.available_backends("meta") == ("reference",)
+
+
+@pytest.mark.parametrize(
+    ("installed", "why_not"),
+    [
+        (True, "it runs on 'cpu' tensors only with TRITON_INTERPRET=1"),
+        (False, "triton is not installed"),
+    ],
+)
+def test_triton_backend_that_cannot_run_says_why(pretend, installed, why_not):
+    pretend(installed, interpreted=False)
+    with stc_ops.use_backend("triton"), pytest.raises(RuntimeError) as error:
+        stc_ops.spatial_pool(torch.empty(4, 3, 2, 2))
+    assert str(error.value) == f"spatial_pool: backend 'triton' was asked for, but {why_not}"
+
+
+@pytest.mark.parametrize(
+    ("device_type", "interpreted", "why_not"),
+    [
+        ("cuda", True, "it runs on 'cuda' tensors only without TRITON_INTERPRET=1"),
+        ("xpu", False, "this machine has no XPU device"),
+        ("meta", False, "there is no Triton for tensors on 'meta'"),
+    ],
+)
+def test_why_triton_cannot_run_on_a_device(pretend, monkeypatch, device_type, interpreted, why_not):
+    pretend(True, interpreted)
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: False)
+    assert backends.why_not("triton", device_type) == why_not
+
+
+# In a process of its own, so that it runs where the suite itself is not interpreted.
+COUNTED_LAUNCHES = """
+import torch, stc_ops
+from stc_ops.triton_backend import launch
+
+launches = []
+run = launch.run
+launch.run = lambda *arguments, **named: (launches.append(named), run(*arguments, **named))
+"""
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    ("code", "environment"),
+    [
+        pytest.param(
+            """
+y = torch.randn(4, 3, 5, 7, requires_grad=True)
+def pools():
+    before = len(launches)
+    pooled = stc_ops.spatial_pool(y)
+    torch.testing.assert_close(pooled, y.mean((2, 3)))
+    (grad,) = torch.autograd.grad(pooled.sum(), y)
+    torch.testing.assert_close(grad, torch.full_like(y, 1 / 35))
+    return len(launches) - before
+assert pools() == 0
+with stc_ops.use_backend("triton"):
+    assert pools() == 2
+    with stc_ops.use_backend("cpu"):
+        assert pools() == 0
+    assert pools() == 2
+    with stc_ops.use_backend("triton"):
+        assert pools() == 2
+    assert pools() == 2
+    with stc_ops.use_backend("reference"):
+        assert pools() == 0
+    assert pools() == 2
+assert pools() == 0
+""",
+            {},
+            id="nested",
+        ),
+        pytest.param(
+            """
+y, logits = torch.randn(8, 20, 5, 7), torch.randn(8, 20)
+torch.testing.assert_close(stc_ops.temporal_gate(y, logits), y * logits.sigmoid()[..., None, None])
+assert len(launches) == 1
+with stc_ops.use_backend("cpu"):
+    stc_ops.temporal_gate(y, logits)
+assert len(launches) == 1
+""",
+            {"STC_OPS_BACKEND": "triton"},
+            id="by the environment",
+        ),
+        pytest.param(
+            """
+bn = stc_ops.BatchNorm(None, None, None, None, training=True)
+def step(shift, u):
+    out = shift(u, bn, 4)
+    return out, *torch.autograd.grad(out.square().sum(), u)
+u = torch.randn(4, 8, 3, 3, requires_grad=True)
+compiled = torch.compile(stc_ops.bn_relu_shift, fullgraph=True, backend="aot_eager")
+with stc_ops.use_backend("triton"):
+    expected = step(stc_ops.bn_relu_shift, u)
+    eager_launches = len(launches)
+    actual = step(compiled, u)
+assert all(map(torch.equal, actual, expected))
+assert len(launches) == 2 * eager_launches > 0
+""",
+            {},
+            id="in torch.compile",
+        ),
+    ],
+)
+def test_forced_triton_runs_its_kernels(tmp_path, code, environment):
+    environment = {"STC_OPS_BACKEND": "", "TRITON_INTERPRET": "1"} | environment
+    result = run_python(COUNTED_LAUNCHES + code, tmp_path, **environment)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    backends.why_not("triton", "cuda") is not None, reason=f"{backends.why_not('triton', 'cuda')}"
+)
+def test_forced_triton_on_a_gpu_takes_the_place_of_compiled_kernels(monkeypatch):
+    from stc_ops.triton_backend import launch
+
+    launches = []
+    monkeypatch.setattr(launch, "run", lambda *arguments, **named: launches.append(named))
+    y = torch.randn(4, 3, 5, 7, device="cuda")
+    with stc_ops.use_backend("triton"):
+        stc_ops.spatial_pool(y)
+    assert len(launches) == 1
 
 
 def test_environment_variable_forces_a_backend(tmp_path):
@@ -154,7 +374,7 @@ def test_environment_variable_forces_a_backend(tmp_path):
 def test_environment_variable_with_an_unknown_backend(tmp_path):
     result = run_python("import stc_ops", tmp_path, STC_OPS_BACKEND="tpu")
     assert result.returncode == 1
-    assert "STC_OPS_BACKEND must be one of reference, cpu, cuda, got 'tpu'" in result.stderr
+    assert "STC_OPS_BACKEND must be one of reference, cpu, cuda, triton, got 'tpu'" in result.stderr
 
 
 @pytest.mark.parametrize("isa", _C.build_info()["cpu_isas"])
@@ -186,10 +406,23 @@ def test_show_config_tells_build_and_backends(capsys):
     build = _C.build_info()
     for expected in (build["version"], build["compiler"], build["cpu_isa_in_use"], "can run"):
         assert expected in text
+    for backend in backends.BACKENDS:
+        why_not = backends.why_not(backend, "cpu") or "can run"
+        assert f"    {backend:<14}  cpu: {why_not}\n" in text
 
 
-def test_import_needs_neither_video_nor_figures(tmp_path):
-    code = "import sys, stc_ops; print({'av', 'matplotlib', 'rich'} & set(sys.modules))"
+def test_show_config_tells_what_triton_is_there(capsys, monkeypatch):
+    if find_spec("triton") is not None:
+        stc_ops.show_config()
+        version = importlib.import_module("triton").__version__
+        assert f"  Triton            {version}\n" in capsys.readouterr().out
+    monkeypatch.setattr(config, "find_spec", lambda name: None)
+    stc_ops.show_config()
+    assert "  Triton            not installed\n" in capsys.readouterr().out
+
+
+def test_import_needs_no_optional_package(tmp_path):
+    code = "import sys, stc_ops; print({'av', 'matplotlib', 'rich', 'triton'} & set(sys.modules))"
     result = run_python(code, tmp_path)
     assert result.stdout.strip() == "set()", result.stderr
 

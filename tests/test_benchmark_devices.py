@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import devices
@@ -208,11 +210,16 @@ class TestRows:
         on_gpu = [each for each in EVERY_KIND[kind] if "gpu" in marks(each)]
         on_cpu = [each for each in EVERY_KIND[kind] if "gpu" not in marks(each)]
         assert EVERY_KIND[kind] == on_cpu + on_gpu
-        assert names(on_gpu) == [
+        assert [each for each in names(on_gpu) if each[-1] != "triton"] == [
             (*mode, "cuda" if backend == "cpu" else f"{backend}-on-cuda")
             for *mode, backend in names(on_cpu)
             if backend != "openvino"
         ]
+        in_triton, compiled = (
+            [mode for *mode, backend in names(on_gpu) if backend == kernels]
+            for kernels in ("triton", "cuda")
+        )
+        assert in_triton == compiled
         assert all(marks(each)["benchmark"].kwargs == {"timer": CUDA.now} for each in on_gpu)
         assert all(marks(each)["benchmark"].kwargs == {"timer": CPU.now} for each in on_cpu)
 
@@ -232,11 +239,31 @@ class TestRows:
         assert "skip" not in marks(row(here, "cuda"))
         assert marks(row(here, "cuda", why_not="no"))["skip"].kwargs == {"reason": "no"}
 
+    @pytest.mark.parametrize("missing", ["cuda", "triton"])
+    def test_of_a_gpu_need_their_own_kernels_only(self, monkeypatch, missing):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        for module in (measure, networks):
+            monkeypatch.setattr(module, "why_not", lambda name, _: name == missing and "missing")
+        monkeypatch.setattr(networks, "VARIANTS", networks._variants_on(CUDA))
+        skipped = {
+            kind: [each.values[-1] for each in rows if "skip" in marks(each)]
+            for kind, rows in (
+                ("operators", measure.rows(FUSED)),
+                ("network", networks.rows(networks.TRAINING)),
+            )
+        }
+        of_a_network = {
+            "cuda": ["cuda", "reference-on-cuda", "compiled-reference-on-cuda"],
+            "triton": ["triton"],
+        }
+        assert set(skipped["operators"]) == {missing}
+        assert skipped["network"] == of_a_network[missing]
+
     @without_a_gpu
     def test_are_collected_and_counted(self, tmp_path):
         gpu_rows = ["-m", "gpu", "--benchmark-only"]
         output = run_pytest(tmp_path, BENCHMARKS / "test_networks.py", *gpu_rows)
-        assert "16 skipped" in output
+        assert "20 skipped" in output
         assert NO_GPU in output
 
     def test_are_compared_on_their_own_device(self):
@@ -244,6 +271,64 @@ class TestRows:
             compared = networks._compared_with(name, networks.EVALUATION, with_compile=True)
             others = {networks.VARIANTS[other].device for other in compared.values()}
             assert others == {variant.device}
+
+
+# Every pass that is measured launches Triton's kernels, and eager PyTorch in turns with it none.
+IN_TRITON = """
+import functools
+import measure, networks, stc_ops
+from devices import CPU
+from fused import FUSED
+from matrix import Setting
+from primitives import PRIMITIVES
+from stc_ops.triton_backend import launch
+from triton_interpreter import fast_interpreter
+
+interpreter = fast_interpreter()
+interpreter.__enter__()
+launches = []
+run_kernel = launch.run
+launch.run = lambda *arguments, **named: (launches.append(named), run_kernel(*arguments, **named))
+
+class Benchmark:
+    disabled = True
+
+    def __call__(self, run):
+        before = len(launches)
+        run()
+        assert len(launches) > before, self.group
+
+device = CPU._replace(backends=("cpu", "triton"))
+measure.BACKENDS = {device: measure._backends_on(device)}
+small = Setting(1, 2, 16, 3, "float32", "nhwc")
+for family in (PRIMITIVES, FUSED):
+    for operator in family.operators:
+        for mode in family.modes:
+            measure.measure(Benchmark(), family, operator, small, mode, "triton", False)
+
+small_network = functools.partial(
+    stc_ops.models.video_resnet, stc_ops.nn.STC, depths=(1, 1, 1, 1), widths=(16, 16, 16, 16)
+)
+for name, variant in networks._variants_on(device).items():
+    networks.VARIANTS[name] = variant._replace(builder=small_network)
+frames = Setting(1, 8, 3, 32, "float32", "nhwc")
+networks.measure_network(Benchmark(), "triton", frames, networks.TRAINING, False)
+before = len(launches)
+with networks.VARIANTS["triton"].context():
+    networks._step("eager-beside-triton", frames, networks.TRAINING)()
+assert len(launches) == before
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+def test_rows_of_triton_run_its_kernels(tmp_path):
+    command = [sys.executable, "-c", IN_TRITON]
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "STC_OPS_BACKEND": ""}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
 
 
 class TestPlacement:

@@ -130,6 +130,7 @@ class TestTable:
         ("backend", "way", "is_baseline"),
         [
             ("cuda", "fused operators on the GPU", False),
+            ("triton", "fused operators on the GPU, in Triton", False),
             ("optimized-on-cuda", "optimize_for_inference on the GPU", False),
             ("reference-on-cuda", "reference backend on the GPU", True),
             ("compiled-tsn-on-cuda", "torch.compile on the GPU", True),

@@ -26,7 +26,9 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 _AMD_SPILLS = re.compile(r"\.(?:private_segment_fixed_size|[sv]gpr_spill_count):\s*(\d+)")
 _NVIDIA_SPILLS = re.compile(r"(?:STACK|LOCAL):(\d+)")
 _WIDE = {
-    "load": re.compile(r"ld\.global[.\w]*\.(?:v4\.b32|v2\.b64)|(?:buffer|global)_load_(?:dwordx4|b128)"),
+    "load": re.compile(
+        r"ld\.global[.\w]*\.(?:v4\.b32|v2\.b64)|(?:buffer|global)_load_(?:dwordx4|b128)"
+    ),
     "store": re.compile(
         r"st\.global[.\w]*\.(?:v4\.b32|v2\.b64)|(?:buffer|global)_store_(?:dwordx4|b128)"
     ),

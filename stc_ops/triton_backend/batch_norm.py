@@ -205,6 +205,7 @@ class Values:
     """
 
     def __init__(self, operator: str, tensor: torch.Tensor, sets: int = 1) -> None:
+        """See the class."""
         if tensor.ndim not in (2, 4):
             raise RuntimeError(
                 f"{operator}: what is kept per group must be (N*T, C) or (N, C, H, W)"

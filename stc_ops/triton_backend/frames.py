@@ -23,6 +23,7 @@ class Frames:
         tensor: torch.Tensor,
         memory_format: torch.memory_format | None = None,
     ) -> None:
+        """See the class."""
         if tensor.ndim != 4:
             raise RuntimeError(
                 f"{operator}: {argument} must have 4 dimensions (N*T, C, H, W), got {tensor.ndim}"
@@ -69,6 +70,7 @@ class Groups:
     """The groups of some frames: `count`, each of `rows` elements."""
 
     def __init__(self, frames: Frames, count: int, rows: int, per_pixel: bool = False) -> None:
+        """See the class."""
         self.frames, self.count, self.rows, self.per_pixel = frames, count, rows, per_pixel
 
     @property

@@ -77,19 +77,22 @@ def install_for(device_type: str) -> torch.library.Library:
     return library
 
 
-def replace_compiled(wanted: bool) -> bool:
-    """Let Triton kernels take the place of compiled ones, or end that; return what was before."""
+def replaces_compiled() -> bool:
+    """Whether Triton kernels have the place of compiled ones."""
+    return _replacement is not None
+
+
+def replace_compiled(wanted: bool) -> None:
+    """Let Triton kernels take the place of compiled ones, or end that."""
     global _replacement
-    before = _replacement is not None
-    if wanted and not before:
+    if wanted and not replaces_compiled():
         _replacement = torch.library.Library("stc_ops", "IMPL")
         for device_type in DISPATCH_KEYS:
             if why_not(device_type) is None:
                 _install(_replacement, device_type)
-    elif before and not wanted:
+    elif replaces_compiled() and not wanted:
         _replacement._destroy()
         _replacement = None
-    return before
 
 
 _replacement: torch.library.Library | None = None

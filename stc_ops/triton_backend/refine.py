@@ -192,6 +192,7 @@ class Branch:
     def __init__(
         self, frames: Frames, groups: Groups, gate: torch.Tensor | None, first_channel: int
     ) -> None:
+        """See the class."""
         self.frames, self.groups, self.gate, self.first_channel = (
             frames,
             groups,
@@ -229,6 +230,7 @@ class Branches:
         coefficients: torch.Tensor,
         num_segments: int,
     ) -> None:
+        """See the class."""
         given = [y for y in ys if y is not None]
         if not given:
             raise RuntimeError(f"{operator}: a branch must be given")

@@ -1,9 +1,9 @@
 """What all kernels share on the device: groups, their rows, and where those lie in memory.
 
-A group is what has one gate and one mean: a channel of a frame, whose rows are the frame's pixels, or
-(`PER_PIXEL`) a channel of a pixel of a clip, whose rows are the clip's frames. Groups are numbered
-in the order of memory, so that of both memory formats neighbours are neighbours. A program works on
-tiles of BLOCK_G groups and BLOCK_R rows.
+A group is what has one gate and one mean: a channel of a frame, whose rows are the frame's pixels,
+or (`PER_PIXEL`) a channel of a pixel of a clip, whose rows are the clip's frames. Groups are
+numbered in the order of memory, so that of both memory formats neighbours are neighbours. A program
+works on tiles of BLOCK_G groups and BLOCK_R rows.
 """
 
 from __future__ import annotations
