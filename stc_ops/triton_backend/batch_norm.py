@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .frames import check_like, checked_table, format_of
+from .frames import check_like, check_sums_dtype, checked_table, format_of
 from .launch import Splits, Tile, launch, launch_reduction, tile_of
 from .sums import merge_moments, moments_of_lanes, moments_with, sum_rows
 from .tiles import (
@@ -21,8 +21,7 @@ from .tiles import (
     store,
 )
 
-_CHANNELS_PER_PROGRAM = 64
-_VALUES_PER_PROGRAM = 1024
+_VALUES_PER_PROGRAM = 256
 
 
 @triton.jit
@@ -139,63 +138,17 @@ def gate_gradient_kernel(
 ):
     i_g, m_g = groups_of(tl.program_id(0), groups, BLOCK_G, INDEX)
     i_c = i_g // inner % channels + first_channel
-    scale = per_channel(coefficients, 0, all_channels, i_c, m_g)
-    slope = per_channel(grad_coefficients, 0, grad_channels, i_c, m_g)
-    offset = per_channel(grad_coefficients, 1, grad_channels, i_c, m_g)
-    b_gate = load(gate, i_g, m_g)
-    b_mean = load(mean, i_g, m_g)
+    # In float64, because the terms cancel.
+    scale = per_channel(coefficients, 0, all_channels, i_c, m_g).to(tl.float64)
+    slope = per_channel(grad_coefficients, 0, grad_channels, i_c, m_g).to(tl.float64)
+    offset = per_channel(grad_coefficients, 1, grad_channels, i_c, m_g).to(tl.float64)
+    b_gate = load(gate, i_g, m_g).to(tl.float64)
+    b_mean = load(mean, i_g, m_g).to(tl.float64)
     of_mean = scale * load(sums, i_g, m_g) + (b_gate * b_mean * slope + offset) * group_size
     grad_gate = scale * load(sums, i_g + groups, m_g) + b_mean * of_mean
     if m2 is not None:
         grad_gate += b_gate * slope * load(m2, i_g, m_g)
     store(grad_logits, i_g, grad_gate * b_gate * (1 - b_gate), m_g)
-
-
-@triton.jit
-def coefficients_kernel(
-    moments,
-    weight,
-    bias,
-    coefficients,
-    channels,
-    EPS: tl.constexpr,
-    BLOCK_G: tl.constexpr,
-    INDEX: tl.constexpr,
-):
-    # EPS is a constant because other numbers would be rounded to float32.
-    i_c, m_c = groups_of(tl.program_id(0), channels, BLOCK_G, INDEX)
-    mean = load(moments, i_c, m_c).to(tl.float64)
-    var = load(moments, channels + i_c, m_c).to(tl.float64)
-    rstd = 1 / tl.sqrt(var + EPS)
-    scale = rstd
-    if weight is not None:
-        scale = rstd * load(weight, i_c, m_c).to(tl.float64)
-    shift = -mean * scale
-    if bias is not None:
-        shift += load(bias, i_c, m_c).to(tl.float64)
-    store(coefficients, i_c, scale, m_c)
-    store(coefficients, channels + i_c, shift, m_c)
-    store(coefficients, 2 * channels + i_c, mean, m_c)
-    store(coefficients, 3 * channels + i_c, rstd, m_c)
-
-
-@triton.jit
-def grad_coefficients_kernel(
-    mean_sums,
-    coefficients,
-    grad_coefficients,
-    channels,
-    BLOCK_G: tl.constexpr,
-    INDEX: tl.constexpr,
-):
-    i_c, m_c = groups_of(tl.program_id(0), channels, BLOCK_G, INDEX)
-    scale = per_channel(coefficients, 0, channels, i_c, m_c).to(tl.float64)
-    mean = per_channel(coefficients, 2, channels, i_c, m_c).to(tl.float64)
-    rstd = per_channel(coefficients, 3, channels, i_c, m_c).to(tl.float64)
-    total = per_channel(mean_sums, 0, channels, i_c, m_c).to(tl.float64)
-    product = rstd * rstd * per_channel(mean_sums, 1, channels, i_c, m_c).to(tl.float64)
-    store(grad_coefficients, i_c, -scale * product, m_c)
-    store(grad_coefficients, channels + i_c, scale * (mean * product - total), m_c)
 
 
 class Values:
@@ -251,17 +204,12 @@ class Values:
         return Splits.filling(self.channels, self.rows, self.tile)
 
 
-def _check_sums_dtype(operator: str, tensor: torch.Tensor) -> None:
-    if tensor.dtype not in (torch.float32, torch.float64):
-        raise RuntimeError(f"{operator}: expected float32 or float64")
-
-
 def gated_channel_moments(
     mean: torch.Tensor, m2: torch.Tensor, logits: torch.Tensor | None, group_size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute `stc_ops::gated_channel_moments`."""
     operator = "gated_channel_moments"
-    _check_sums_dtype(operator, mean)
+    check_sums_dtype(operator, mean)
     values = Values(operator, mean)
     squares = values.checked(operator, "m2", m2)
     given = values.checked(operator, "logits", logits)
@@ -299,7 +247,7 @@ def gated_channel_sums(
 ) -> torch.Tensor:
     """Compute `stc_ops::gated_channel_sums`."""
     operator = "gated_channel_sums"
-    _check_sums_dtype(operator, sums)
+    check_sums_dtype(operator, sums)
     values = Values(operator, sums, sets=2)
     table = checked_table(operator, coefficients, 4, first_channel, values.channels)
     if (gate is None) != (mean is None):
@@ -337,7 +285,7 @@ def gate_gradient(
 ) -> torch.Tensor:
     """Compute `stc_ops::gate_gradient`."""
     operator = "gate_gradient"
-    _check_sums_dtype(operator, sums)
+    check_sums_dtype(operator, sums)
     values = Values(operator, sums, sets=2)
     table = checked_table(operator, coefficients, 4, first_channel, values.channels)
     slopes = checked_table(operator, grad_coefficients, 2, first_channel, values.channels)
@@ -365,55 +313,3 @@ def gate_gradient(
             **arguments,
         )
     return grad_logits
-
-
-def _launch_on_channels(kernel: Any, channels: int, **arguments: Any) -> None:
-    if channels > 0:
-        grid = (triton.cdiv(channels, _CHANNELS_PER_PROGRAM),)
-        launch(kernel, grid, channels=channels, BLOCK_G=_CHANNELS_PER_PROGRAM, **arguments)
-
-
-def batch_norm_coefficients(
-    moments: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float
-) -> torch.Tensor:
-    """Compute `stc_ops::batch_norm_coefficients`."""
-    operator = "batch_norm_coefficients"
-    _check_sums_dtype(operator, moments)
-    if moments.ndim != 2 or moments.shape[0] != 2:
-        raise RuntimeError(f"{operator}: moments must be (2, C)")
-    channels = moments.shape[1]
-    for given in (weight, bias):
-        if given is not None:
-            check_like(operator, "weight or bias", given, (channels,), moments.dtype)
-    coefficients = moments.new_empty((4, channels))
-    _launch_on_channels(
-        coefficients_kernel,
-        channels,
-        moments=moments.contiguous(),
-        weight=None if weight is None else weight.contiguous(),
-        bias=None if bias is None else bias.contiguous(),
-        coefficients=coefficients,
-        EPS=eps,
-    )
-    return coefficients
-
-
-def batch_norm_grad_coefficients(
-    mean_sums: torch.Tensor, coefficients: torch.Tensor
-) -> torch.Tensor:
-    """Compute `stc_ops::batch_norm_grad_coefficients`."""
-    operator = "batch_norm_grad_coefficients"
-    _check_sums_dtype(operator, coefficients)
-    if coefficients.ndim != 2 or coefficients.shape[0] != 4:
-        raise RuntimeError(f"{operator}: coefficients must be (4, C)")
-    channels = coefficients.shape[1]
-    check_like(operator, "mean_sums", mean_sums, (2, channels), coefficients.dtype)
-    grad_coefficients = coefficients.new_empty((2, channels))
-    _launch_on_channels(
-        grad_coefficients_kernel,
-        channels,
-        mean_sums=mean_sums.contiguous(),
-        coefficients=coefficients.contiguous(),
-        grad_coefficients=grad_coefficients,
-    )
-    return grad_coefficients

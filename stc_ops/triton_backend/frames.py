@@ -123,6 +123,12 @@ def check_like(
         )
 
 
+def check_sums_dtype(operator: str, tensor: torch.Tensor) -> None:
+    """Raise RuntimeError unless a tensor is in a type that sums are kept in."""
+    if tensor.dtype not in (torch.float32, torch.float64):
+        raise RuntimeError(f"{operator}: expected float32 or float64")
+
+
 def check_segments(operator: str, frames: torch.Tensor, num_segments: int) -> None:
     """Raise RuntimeError unless frames are clips of `num_segments` each."""
     if num_segments < 1 or frames.shape[0] % num_segments != 0:

@@ -17,13 +17,8 @@ from stc_ops import _C as _C  # loading it registers schemas and CPU kernels
 DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA", "xpu": "XPU"}
 
 OPERATORS = {
-    "shift": (
-        "temporal_shift",
-        "temporal_shift_backward",
-        "shift_split",
-        "shift_split_backward_sums",
-        "shift_split_backward",
-    ),
+    "shift": ("temporal_shift", "temporal_shift_backward"),
+    "shift_split": ("shift_split", "shift_split_backward_sums", "shift_split_backward"),
     "moments": (
         "spatial_pool",
         "spatial_pool_backward",
@@ -33,13 +28,8 @@ OPERATORS = {
         "temporal_moments",
     ),
     "gate": ("temporal_gate", "temporal_gate_backward", "spatial_gate", "spatial_gate_backward"),
-    "batch_norm": (
-        "gated_channel_moments",
-        "batch_norm_coefficients",
-        "batch_norm_grad_coefficients",
-        "gated_channel_sums",
-        "gate_gradient",
-    ),
+    "batch_norm": ("gated_channel_moments", "gated_channel_sums", "gate_gradient"),
+    "coefficients": ("batch_norm_coefficients", "batch_norm_grad_coefficients"),
     "refine": ("refine", "refine_backward_sums", "refine_backward"),
     "residual": ("add_relu", "add_relu_backward_sums", "add_relu_backward"),
 }

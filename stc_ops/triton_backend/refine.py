@@ -31,6 +31,29 @@ from .tiles import (
 )
 
 
+@triton.jit
+def places(
+    i_g,
+    channels,
+    first_channel,
+    all_channels,
+    pixels,
+    num_segments,
+    PER_PIXEL: tl.constexpr,
+    CHANNELS_LAST: tl.constexpr,
+):
+    """Return the channels of groups in the concatenation, and where their first rows lie.
+
+    That is in the frames of their branch, and in the concatenation.
+    """
+    frame, channel, pixel = coordinates(
+        i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST
+    )
+    i_c = channel + first_channel
+    o_y = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
+    return i_c, o_y, offsets(frame, i_c, pixel, all_channels, pixels, CHANNELS_LAST)
+
+
 @tuned
 @triton.jit
 def refine_kernel(
@@ -54,12 +77,16 @@ def refine_kernel(
 ):
     i_tile, first = rows_of_program(rows, BLOCK_R * STEPS, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
-    frame, channel, pixel = coordinates(
-        i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST
+    i_c, o_y, o_out = places(
+        i_g,
+        channels,
+        first_channel,
+        all_channels,
+        pixels,
+        num_segments,
+        PER_PIXEL,
+        CHANNELS_LAST,
     )
-    i_c = channel + first_channel
-    o_y = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
-    o_out = offsets(frame, i_c, pixel, all_channels, pixels, CHANNELS_LAST)
     y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
     out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)
@@ -101,12 +128,16 @@ def refine_sums_kernel(
     E: tl.constexpr = sums_type(y.dtype)
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
-    frame, channel, pixel = coordinates(
-        i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST
+    i_c, o_y, o_out = places(
+        i_g,
+        channels,
+        first_channel,
+        all_channels,
+        pixels,
+        num_segments,
+        PER_PIXEL,
+        CHANNELS_LAST,
     )
-    i_c = channel + first_channel
-    o_y = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
-    o_out = offsets(frame, i_c, pixel, all_channels, pixels, CHANNELS_LAST)
     y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
     out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)
@@ -158,12 +189,16 @@ def refine_backward_kernel(
 ):
     i_tile, first = rows_of_program(rows, BLOCK_R * STEPS, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
-    frame, channel, pixel = coordinates(
-        i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST
+    i_c, o_y, o_out = places(
+        i_g,
+        channels,
+        first_channel,
+        all_channels,
+        pixels,
+        num_segments,
+        PER_PIXEL,
+        CHANNELS_LAST,
     )
-    i_c = channel + first_channel
-    o_y = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
-    o_out = offsets(frame, i_c, pixel, all_channels, pixels, CHANNELS_LAST)
     y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
     out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)
