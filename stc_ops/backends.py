@@ -84,8 +84,14 @@ def select_backend(operator: str, device: torch.device) -> str:
     return forced
 
 
-@functools.cache
+# torch.compile takes the result as it is: inside, kernels are registered.
+@torch.compiler.assume_constant_result
 def _automatic(device_type: str) -> str:
+    return _chosen_once(device_type)
+
+
+@functools.cache
+def _chosen_once(device_type: str) -> str:
     if device_type == "cpu":
         return "cpu"
     if device_type == "cuda" and WHY_NOT_LOADED is None and why_no_code() is None:

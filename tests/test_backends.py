@@ -173,8 +173,21 @@ def test_automatic_choice(
     monkeypatch.setattr(backends, "WHY_NOT_LOADED", why_not_loaded)
     monkeypatch.setattr(backends, "why_no_code", lambda: why_no_code)
     monkeypatch.setattr(triton_kernels, "install_for", installations.append)
-    assert backends._automatic.__wrapped__(device_type) == expected
+    assert backends._chosen_once.__wrapped__(device_type) == expected
     assert installations == ([device_type] if expected == "triton" else [])
+
+
+def test_automatic_choice_within_torch_compile(tmp_path):
+    code = """
+import torch, stc_ops
+compiled = torch.compile(stc_ops.spatial_pool, fullgraph=True, backend="eager")
+with torch._subclasses.FakeTensorMode():
+    pooled = compiled(torch.empty(8, 16, 4, 4, device="cuda"))
+print(pooled.device.type, tuple(pooled.shape))
+"""
+    result = run_python(code, tmp_path, TRITON_INTERPRET="0")
+    assert result.stdout.strip() == "cuda (8, 16)", result.stderr
+    assert "UserWarning" not in result.stderr
 
 
 @needs_triton
