@@ -56,13 +56,17 @@ def of_dtype(arguments, dtype):
     return tuple(converted(value) for value in arguments)
 
 
+def all_launches(memory_format, dtype, clips=CLIPS):
+    with recorded() as every:
+        for name, arguments in registered_calls(clips, memory_format).items():
+            getattr(torch.ops.stc_ops, name)(*of_dtype(arguments, dtype))
+    return every
+
+
 def launches(memory_format, dtype):
     """The first launch of every kernel: of the split, the channels that have no stride."""
-    with recorded() as all_launches:
-        for name, arguments in registered_calls(CLIPS, memory_format).items():
-            getattr(torch.ops.stc_ops, name)(*of_dtype(arguments, dtype))
-    first = {launch.name: launch for launch in reversed(all_launches)}
-    return list(first.values())
+    every = all_launches(memory_format, dtype)
+    return list({launch.name: launch for launch in reversed(every)}.values())
 
 
 def is_one_of(launch, names):
@@ -106,3 +110,13 @@ def test_every_kernel_has_64_bit_offsets(tmp_path, monkeypatch):
     for launch in launches(torch.channels_last, torch.float16):
         assert dict(launch.constants)["INDEX"].name == "int64"
         check(launch, "sm_90", launch.configs[0], tmp_path, itemsize=2)
+
+
+@pytest.mark.parametrize("target", ["sm_90", "gfx942"])
+def test_many_splits(target, tmp_path):
+    few_channels = Clips(batch=1, num_segments=8, channels=64, height=56, width=56)
+    every = all_launches(torch.channels_last, torch.float32, few_channels)
+    merging = [launch for launch in every if is_one_of(launch, ("merge_moments", "sum_rows"))]
+    assert max(dict(launch.constants)["BLOCK_R"] for launch in merging) >= 128
+    for launch in merging:
+        check(launch, target, launch.configs[0], tmp_path, itemsize=4)

@@ -105,9 +105,12 @@ def merge_moments(
 
     A row counts `weight` elements. With `of_variance` it is the variance that is stored.
     """
+    # All parts at once, and so few groups that they fit into registers.
+    block_parts = triton.next_power_of_2(parts.shape[0])
+    block_groups = max(1, min(_BLOCK_G, _BLOCK_G * _BLOCK_R // block_parts))
     launch(
         merge_moments_kernel,
-        (triton.cdiv(mean.numel(), _BLOCK_G),),
+        (triton.cdiv(mean.numel(), block_groups),),
         parts=parts,
         mean=mean,
         m2=m2,
@@ -117,6 +120,6 @@ def merge_moments(
         rows_per_part=rows_per_part,
         weight=weight,
         OF_VARIANCE=of_variance,
-        BLOCK_G=_BLOCK_G,
-        BLOCK_R=triton.next_power_of_2(parts.shape[0]),
+        BLOCK_G=block_groups,
+        BLOCK_R=block_parts,
     )
