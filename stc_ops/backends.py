@@ -84,10 +84,13 @@ def select_backend(operator: str, device: torch.device) -> str:
     return forced
 
 
-# torch.compile takes the result as it is: inside, kernels are registered.
-@torch.compiler.assume_constant_result
 def _automatic(device_type: str) -> str:
     return _chosen_once(device_type)
+
+
+# torch.compile takes the result as it is: inside, kernels are registered. This is what
+# torch.compiler.assume_constant_result does, which imports torch._dynamo and with it Triton.
+_automatic._dynamo_marked_constant = True
 
 
 @functools.cache

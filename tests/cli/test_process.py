@@ -71,6 +71,8 @@ class TestProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # What a shell starts in the background ignores it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             # The unfinished figure says that the command is at work.
             while not list(tmp_path.iterdir()) and process.poll() is None:
