@@ -6,11 +6,11 @@ import contextlib
 import functools
 import os
 import warnings
-import zlib
 from collections.abc import Iterator
 
 import pytest
 import torch
+from choices import choice_of_this_test
 from triton_interpreter import fast_interpreter
 
 import stc_ops
@@ -84,7 +84,7 @@ def _emulated_cuda_kernels() -> Iterator[None]:
         )
     library = torch.library.Library("stc_ops", "IMPL")
     given_order = os.environ.get(EMULATED_ORDER_VARIABLE)
-    os.environ[EMULATED_ORDER_VARIABLE] = given_order or _order_of_this_test()
+    os.environ[EMULATED_ORDER_VARIABLE] = given_order or choice_of_this_test(EMULATED_ORDERS)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
@@ -95,9 +95,3 @@ def _emulated_cuda_kernels() -> Iterator[None]:
         library._destroy()
         if given_order is None:
             del os.environ[EMULATED_ORDER_VARIABLE]
-
-
-def _order_of_this_test() -> str:
-    """Return an order of the emulated threads: always the same for a test, others for others."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]  # without its stage
-    return EMULATED_ORDERS[zlib.crc32(test.encode()) % len(EMULATED_ORDERS)]

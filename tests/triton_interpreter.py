@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
-import zlib
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
+
+from choices import choice_of_this_test
 
 # Programs of several rows of tiles, and programs that take whole small tensors at once.
 TILE_SIZES = (1024, 32768, 32768, 32768)
@@ -21,7 +21,7 @@ def fast_interpreter() -> Iterator[None]:
     from stc_ops.triton_backend import launch
 
     _speed_up()
-    with mock.patch.object(launch, "TILE_SIZE", _tile_size_of_this_test()):
+    with mock.patch.object(launch, "TILE_SIZE", choice_of_this_test(TILE_SIZES)):
         yield
 
 
@@ -47,9 +47,3 @@ def _speed_up() -> None:
     interpreter.InterpretedFunction.__call__ = call
     builder = interpreter.interpreter_builder
     builder.options = dataclasses.replace(builder.options, sanitize_overflow=False)
-
-
-def _tile_size_of_this_test() -> int:
-    """Return a size of tiles: always the same for a test, others for others."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]  # without its stage
-    return TILE_SIZES[zlib.crc32(test.encode()) % len(TILE_SIZES)]

@@ -48,7 +48,7 @@ class Launch:
     @property
     def function(self) -> Any:
         """Return the kernel without what tunes it."""
-        return self.kernel.fn if isinstance(self.kernel, Autotuner) else self.kernel
+        return _untuned(self.kernel)
 
     @property
     def configs(self) -> list[triton.Config]:
@@ -97,10 +97,13 @@ def recorded() -> Iterator[list[Launch]]:
         result += launches
 
 
+def _untuned(kernel: Any) -> Any:
+    return kernel.fn if isinstance(kernel, Autotuner) else kernel
+
+
 def _launch_of(kernel: Any, arguments: dict[str, Any]) -> Launch:
-    function = kernel.fn if isinstance(kernel, Autotuner) else kernel
     signature, constants, divisible = [], [], []
-    for parameter in function.params:
+    for parameter in _untuned(kernel).params:
         if parameter.name not in arguments:
             continue  # what the configurations say
         name, value = parameter.name, arguments[parameter.name]

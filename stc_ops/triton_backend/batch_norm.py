@@ -10,7 +10,7 @@ import triton.language as tl
 
 from .frames import check_like, check_sums_dtype, checked_table, format_of
 from .launch import Splits, Tile, launch, launch_reduction, tile_of
-from .sums import merge_moments, moments_of_lanes, moments_with, sum_rows
+from .sums import merge_moments, moments_of_lanes, moments_with, parts_of, sum_rows
 from .tiles import (
     groups_of,
     load,
@@ -256,7 +256,7 @@ def gated_channel_sums(
     if values.count == 0:
         return total.zero_()
     splits = values.splits()
-    parts = total if splits.count == 1 else total.new_empty((splits.count, *total.shape))
+    parts = parts_of(total, splits)
     values.reduce(
         channel_sums_kernel,
         splits,
@@ -268,8 +268,7 @@ def gated_channel_sums(
         first_channel=first_channel,
         all_channels=table.shape[1],
     )
-    if splits.count > 1:
-        sum_rows(parts, total)
+    sum_rows(parts, total)
     return total
 
 

@@ -10,7 +10,7 @@ import torch
 from stc_ops.operators.checks import accumulation_dtype
 from stc_ops.operators.registration import memory_format_of
 
-from .launch import Tile, tile_of
+from .launch import Splits, Tile, launch_map, launch_reduction, tile_of
 
 
 class Frames:
@@ -89,22 +89,48 @@ class Groups:
             "CHANNELS_LAST": self.frames.channels_last,
         }
 
+    def map(self, kernel: Any, **arguments: Any) -> None:
+        """Run a tuned kernel on all rows of all groups."""
+        launch_map(kernel, self.count, self.rows, self.tile, **arguments, **self.arguments)
+
+    def splits(self) -> Splits:
+        """Return how a reduction of the rows is divided among programs."""
+        return Splits.filling(self.count, self.rows, self.tile)
+
+    def reduce(self, kernel: Any, splits: Splits, **arguments: Any) -> None:
+        """Run a reduction of the rows."""
+        sizes = (self.count, self.rows, self.tile, splits)
+        launch_reduction(kernel, *sizes, **arguments, **self.arguments)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Return the format in which values per group have the order of groups."""
+        return self.frames.memory_format if self.per_pixel else torch.contiguous_format
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the dtype of sums."""
+        return accumulation_dtype(self.frames.tensor.dtype)
+
+    def shape(self, sets: int = 1) -> tuple[int, ...]:
+        """Return that of values per group; `sets` of them in the first dimension."""
+        if not self.per_pixel:
+            return sets * self.frames.count, self.frames.channels
+        return sets * (self.frames.count // self.rows), *self.frames.tensor.shape[1:]
+
     def empty(self, sets: int = 1) -> torch.Tensor:
         """Return a value per group, in the dtype of sums; `sets` of them in the first dimension."""
-        frames, dtype = self.frames, accumulation_dtype(self.frames.tensor.dtype)
-        if self.per_pixel:
-            clips = frames.count // self.rows
-            return frames.empty((sets * clips, *frames.tensor.shape[1:]), dtype)
-        shape = (sets * frames.count, frames.channels)
-        return torch.empty(shape, dtype=dtype, device=frames.tensor.device)
+        return torch.empty(
+            self.shape(sets),
+            dtype=self.dtype,
+            device=self.frames.tensor.device,
+            memory_format=self.memory_format,
+        )
 
     def checked(self, operator: str, argument: str, values: torch.Tensor) -> torch.Tensor:
         """Return values per group in the order of groups."""
-        expected = self.empty()
-        check_like(operator, argument, values, expected.shape, expected.dtype)
-        if not self.per_pixel:
-            return values.contiguous()
-        return values.contiguous(memory_format=self.frames.memory_format)
+        check_like(operator, argument, values, self.shape(), self.dtype)
+        return values.contiguous(memory_format=self.memory_format)
 
 
 def format_of(frames: torch.Tensor) -> torch.memory_format:

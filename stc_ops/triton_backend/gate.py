@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, Groups, check_like, check_segments
-from .launch import Splits, launch, launch_map, launch_reduction, tuned
-from .sums import sum_rows
+from .launch import launch, tuned
+from .sums import parts_of, sum_rows
 from .tiles import (
     group_offsets,
     groups_of,
@@ -104,8 +104,7 @@ def logits_backward_kernel(
 def _gate(operator: str, frames: Frames, logits: torch.Tensor, groups: Groups) -> torch.Tensor:
     out = frames.empty_like()
     logits = groups.checked(operator, "logits", logits)
-    tensors = {"frames": frames.tensor, "logits": logits, "out": out}
-    launch_map(gate_kernel, groups.count, groups.rows, groups.tile, **tensors, **groups.arguments)
+    groups.map(gate_kernel, frames=frames.tensor, logits=logits, out=out)
     return out
 
 
@@ -117,27 +116,22 @@ def _gate_backward(
     grad_frames, grad_logits = frames.empty_like(), groups.empty()
     if groups.count * groups.rows == 0:
         return grad_frames, grad_logits.zero_()
-    splits = Splits.filling(groups.count, groups.rows, groups.tile)
-    parts = grad_logits.new_empty((splits.count, groups.count))
-    launch_reduction(
+    splits = groups.splits()
+    parts = parts_of(grad_logits, splits)
+    groups.reduce(
         gate_backward_kernel,
-        groups.count,
-        groups.rows,
-        groups.tile,
         splits,
         grad_out=Frames(operator, "grad", grad, frames.memory_format).tensor,
         frames=frames.tensor,
         logits=logits,
         grad_frames=grad_frames,
         grad_gate=parts,
-        **groups.arguments,
     )
-    if splits.count > 1:
-        sum_rows(parts, grad_logits)
+    sum_rows(parts, grad_logits)
     launch(
         logits_backward_kernel,
         (triton.cdiv(groups.count, _LOGITS_PER_PROGRAM),),
-        grad_gate=grad_logits if splits.count > 1 else parts,
+        grad_gate=grad_logits,
         logits=logits,
         grad_logits=grad_logits,
         groups=groups.count,

@@ -21,7 +21,6 @@ PROGRAMS_WANTED = 528
 TILE_SIZE = 1024
 ROWS_OF_COLUMNS = 16
 
-
 # Left to itself, ptxas spills a register here and there to fit one block more.
 NVIDIA_OPTIONS = {"maxnreg": 128}
 

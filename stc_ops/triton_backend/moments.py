@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, Groups, check_segments
-from .launch import Splits, launch_map, launch_reduction, tuned
-from .sums import merge_moments, moments_of_lanes, moments_with, sum_rows
+from .launch import tuned
+from .sums import merge_moments, moments_of_lanes, moments_with, parts_of, sum_rows
 from .tiles import (
     group_offsets,
     groups_of,
@@ -31,7 +31,6 @@ def moments_kernel(
     rows,
     splits,
     rows_per_split,
-    set_stride,
     channels,
     pixels,
     num_segments,
@@ -55,7 +54,7 @@ def moments_kernel(
         value = load(frames, o_g[:, None] + i_r[None, :] * stride, mask)
         b_mean, b_m2, count = moments_with(b_mean, b_m2, count, value, mask)
     b_mean, b_m2 = moments_of_lanes(b_mean, b_m2, count)
-    o_out = i_split * set_stride + i_g
+    o_out = i_split * (2 * groups) + i_g
     store(mean, o_out, b_mean, m_g)
     store(m2, o_out, b_m2, m_g)
 
@@ -119,39 +118,30 @@ def broadcast_kernel(
 
 
 def _mean(frames: Frames, groups: Groups) -> torch.Tensor:
-    out, tile = groups.empty(), groups.tile
+    out = groups.empty()
     if groups.rows == 0:
         return out.fill_(float("nan"))
-    splits = Splits.filling(groups.count, groups.rows, tile)
-    parts = out if splits.count == 1 else out.new_empty((splits.count, groups.count))
-    tensors = {"frames": frames.tensor, "mean": parts}
-    launch_reduction(
-        mean_kernel, groups.count, groups.rows, tile, splits, **tensors, **groups.arguments
-    )
-    if splits.count > 1:
-        sum_rows(parts, out)
+    splits = groups.splits()
+    parts = parts_of(out, splits)
+    groups.reduce(mean_kernel, splits, frames=frames.tensor, mean=parts)
+    sum_rows(parts, out)
     return out
 
 
 def _moments(operator: str, frames: Frames, groups: Groups) -> tuple[torch.Tensor, torch.Tensor]:
-    mean, m2, tile = groups.empty(), groups.empty(), groups.tile
+    mean, m2 = groups.empty(), groups.empty()
     if groups.count == 0:
         return mean, m2
     if groups.rows == 0:
         raise RuntimeError(f"{operator}: y must have a value per mean")
-    splits = Splits.filling(groups.count, groups.rows, tile)
+    splits = groups.splits()
     parts = mean.new_empty((splits.count, 2, groups.count)) if splits.count > 1 else None
-    launch_reduction(
+    groups.reduce(
         moments_kernel,
-        groups.count,
-        groups.rows,
-        tile,
         splits,
         frames=frames.tensor,
         mean=mean if parts is None else parts[0, 0],
         m2=m2 if parts is None else parts[0, 1],
-        set_stride=2 * groups.count,
-        **groups.arguments,
     )
     if parts is not None:
         merge_moments(parts, mean, m2, groups.rows, splits.rows)
@@ -160,10 +150,7 @@ def _moments(operator: str, frames: Frames, groups: Groups) -> tuple[torch.Tenso
 
 def _broadcast(operator: str, grad: torch.Tensor, out: Frames, groups: Groups) -> torch.Tensor:
     grad_mean = groups.checked(operator, "grad", grad)
-    tensors = {"grad_mean": grad_mean, "grad_frames": out.tensor}
-    launch_map(
-        broadcast_kernel, groups.count, groups.rows, groups.tile, **tensors, **groups.arguments
-    )
+    groups.map(broadcast_kernel, grad_mean=grad_mean, grad_frames=out.tensor)
     return out.tensor
 
 

@@ -11,8 +11,8 @@ import triton.language as tl
 from stc_ops.operators.registration import frames_format
 
 from .frames import Frames, Groups, check_like, check_segments, checked_table
-from .launch import Splits, launch_map, launch_reduction, tuned
-from .sums import sum_rows
+from .launch import tuned
+from .sums import parts_of, sum_rows
 from .tiles import (
     coordinates,
     group_offsets,
@@ -228,21 +228,16 @@ class Branch:
         self, frames: Frames, groups: Groups, gate: torch.Tensor | None, first_channel: int
     ) -> None:
         """See the class."""
-        self.frames, self.groups, self.gate, self.first_channel = (
-            frames,
-            groups,
-            gate,
-            first_channel,
-        )
+        self.frames, self.groups = frames, groups
+        self.gate, self.first_channel = gate, first_channel
 
     def arguments(self, all_channels: int) -> dict[str, Any]:
-        """Return it as kernels take it."""
+        """Return it as kernels take it beside its groups."""
         return {
             "y": self.frames.tensor,
             "gate": self.gate,
             "first_channel": self.first_channel,
             "all_channels": all_channels,
-            **self.groups.arguments,
         }
 
     def checked(
@@ -284,9 +279,10 @@ class Branches:
             frames = Frames(operator, "y", y, layout)
             shape = (first.shape[0], frames.channels, *first.shape[2:])
             check_like(operator, "temporal_y", y, shape, first.dtype)
-            per_pixel = i == 1 and gate is not None
-            groups = frames.groups_per_pixel(num_segments) if per_pixel else None
-            groups = groups or frames.groups_per_frame()
+            if i == 1 and gate is not None:
+                groups = frames.groups_per_pixel(num_segments)
+            else:
+                groups = frames.groups_per_frame()
             name = ("frame_gate", "pixel_gate")[i]
             checked = None if gate is None else groups.checked(operator, name, gate)
             self.all.append(Branch(frames, groups, checked, self.channels))
@@ -315,11 +311,8 @@ def refine(
     frames = branches.frames
     out = frames.empty((frames.count, branches.channels, frames.height, frames.width))
     for branch in filter(None, branches.all):
-        launch_map(
+        branch.groups.map(
             refine_kernel,
-            branch.groups.count,
-            branch.groups.rows,
-            branch.groups.tile,
             coefficients=branches.coefficients,
             out=out,
             **branch.arguments(branches.channels),
@@ -347,15 +340,10 @@ def refine_backward_sums(
         if branch is None:
             results.append(coefficients.new_empty(0))
             continue
-        groups = branch.groups
-        sums = groups.empty(sets=2)
-        splits = Splits.filling(groups.count, groups.rows, groups.tile)
-        parts = sums if splits.count == 1 else sums.new_empty((splits.count, 2, groups.count))
-        launch_reduction(
+        sums, splits = branch.groups.empty(sets=2), branch.groups.splits()
+        parts = parts_of(sums, splits)
+        branch.groups.reduce(
             refine_sums_kernel,
-            groups.count,
-            groups.rows,
-            groups.tile,
             splits,
             mean=branch.checked(branches.operator, "mean", mean),
             coefficients=branches.coefficients,
@@ -363,8 +351,7 @@ def refine_backward_sums(
             sums=parts,
             **branch.arguments(branches.channels),
         )
-        if splits.count > 1:
-            sum_rows(parts, sums)
+        sum_rows(parts, sums)
         results.append(sums)
     return results[0], results[1]
 
@@ -392,11 +379,8 @@ def refine_backward(
             results.append(grad.new_empty(0))
             continue
         grad_y = branch.frames.empty_like()
-        launch_map(
+        branch.groups.map(
             refine_backward_kernel,
-            branch.groups.count,
-            branch.groups.rows,
-            branch.groups.tile,
             grad_mean=branch.checked(branches.operator, "grad_mean", grad_mean),
             coefficients=branches.coefficients,
             grad_coefficients=slopes,

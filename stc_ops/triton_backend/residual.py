@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, check_like, checked_table
-from .launch import Splits, launch_map, launch_reduction, tuned
+from .launch import launch_map, launch_reduction, tuned
 from .sums import sum_rows
 from .tiles import (
     group_offsets,
@@ -225,7 +225,7 @@ def add_relu_backward_sums(
     grad_identity = frames.empty_like() if of_identity is None else w.new_empty(0)
     if w.numel() == 0:
         return total.zero_(), grad_identity
-    splits = Splits.filling(groups.count, groups.rows, groups.tile)
+    splits = groups.splits()
     sums = total.new_empty((frames.count * splits.count, *total.shape))
     launch_reduction(
         residual_sums_kernel,

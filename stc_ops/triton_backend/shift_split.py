@@ -140,17 +140,15 @@ def _parts(
     spatial_channels: int,
     fold: int,
     stride: int,
-) -> tuple[Part, Part]:
+) -> tuple[torch.Tensor, tuple[Part, Part]]:
     check_segments(operator, u.tensor, num_segments)
-    checked_table(operator, coefficients, 4, 0, u.channels)
+    table = checked_table(operator, coefficients, 4, 0, u.channels)
     ranges = (0 <= spatial_channels <= u.channels, 0 <= 2 * fold <= spatial_channels, stride >= 1)
     if not all(ranges):
         raise RuntimeError(f"{operator}: spatial_channels, fold or stride out of range")
     temporal_channels = u.channels - spatial_channels
-    return (
-        Part(0, spatial_channels, fold, 1),
-        Part(spatial_channels, temporal_channels, 0, stride),
-    )
+    spatial = Part(0, spatial_channels, fold, 1)
+    return table, (spatial, Part(spatial_channels, temporal_channels, 0, stride))
 
 
 def _gradients(
@@ -169,12 +167,9 @@ def shift_split(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute `stc_ops::shift_split`."""
     frames = Frames("shift_split", "u", u)
-    spatial, temporal = _parts("shift_split", frames, coefficients, num_segments, *split)
-    table = coefficients.contiguous()
-    return (
-        gather(frames, table, spatial, num_segments),
-        gather(frames, table, temporal, num_segments),
-    )
+    table, parts = _parts("shift_split", frames, coefficients, num_segments, *split)
+    spatial, temporal = (gather(frames, table, part, num_segments) for part in parts)
+    return spatial, temporal
 
 
 def shift_split_backward_sums(
@@ -188,14 +183,13 @@ def shift_split_backward_sums(
     """Compute `stc_ops::shift_split_backward_sums`."""
     operator = "shift_split_backward_sums"
     frames = Frames(operator, "u", u)
-    parts = _parts(operator, frames, coefficients, num_segments, *split)
+    table, parts = _parts(operator, frames, coefficients, num_segments, *split)
     grads = _gradients(operator, frames, parts, (grad_spatial, grad_temporal))
     total = coefficients.new_empty((2, frames.channels))
     if u.numel() == 0:
         return total.zero_()
     # Both parts in as many splits, for one sum over all of them.
-    tile = frames.tile_of(frames.count * frames.channels, frames.pixels)
-    splits = Splits.filling(frames.count * frames.channels, frames.pixels, tile).count
+    splits = frames.groups_per_frame().splits().count
     sums = total.new_empty((frames.count * splits, 2, frames.channels))
     for part, grad in zip(parts, grads, strict=True):
         height, width = part.size_of(frames)
@@ -209,7 +203,7 @@ def shift_split_backward_sums(
             Splits.of(splits, rows, tile),
             u=frames.tensor,
             grad=grad,
-            coefficients=coefficients.contiguous(),
+            coefficients=table,
             sums=sums,
             channels=part.channels,
             first_channel=part.first_channel,
@@ -238,8 +232,9 @@ def shift_split_backward(
     """Compute `stc_ops::shift_split_backward`."""
     operator = "shift_split_backward"
     frames = Frames(operator, "u", u)
-    parts = _parts(operator, frames, coefficients, num_segments, *split)
+    table, parts = _parts(operator, frames, coefficients, num_segments, *split)
     grads = _gradients(operator, frames, parts, (grad_spatial, grad_temporal))
+    slopes = checked_table(operator, grad_coefficients, 2, 0, frames.channels)
     grad_u = frames.empty_like()
     for part, grad in zip(parts, grads, strict=True):
         groups = frames.count * part.channels
@@ -250,8 +245,8 @@ def shift_split_backward(
             frames.tile_of(groups, frames.pixels),
             u=frames.tensor,
             grad=grad,
-            coefficients=coefficients.contiguous(),
-            grad_coefficients=checked_table(operator, grad_coefficients, 2, 0, frames.channels),
+            coefficients=table,
+            grad_coefficients=slopes,
             grad_u=grad_u,
             channels=part.channels,
             first_channel=part.first_channel,

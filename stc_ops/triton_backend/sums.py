@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .launch import launch
+from .launch import Splits, launch
 from .tiles import groups_of, load, rows_of, store
 
 _BLOCK_G, _BLOCK_R = 64, 16
@@ -51,9 +51,14 @@ def sum_rows_kernel(
     store(out, i_g, tl.sum(total, 1), m_g)
 
 
+def parts_of(out: torch.Tensor, splits: Splits) -> torch.Tensor:
+    """Return what the splits of a reduction write to: `out` itself where there is one only."""
+    return out if splits.count == 1 else out.new_empty((splits.count, out.numel()))
+
+
 def sum_rows(terms: torch.Tensor, out: torch.Tensor) -> None:
-    """Write the sum over the first dimension of `terms` to `out`, in the order of memory."""
-    if out.numel() > 0:
+    """Write the sum over the first dimension of `terms` to `out`, unless they are the same."""
+    if terms is not out and out.numel() > 0:
         sizes = {"groups": out.numel(), "rows": terms.shape[0]}
         blocks = {"BLOCK_G": _BLOCK_G, "BLOCK_R": _BLOCK_R}
         grid = (triton.cdiv(out.numel(), _BLOCK_G),)
