@@ -8,14 +8,17 @@ from .builders import (
     tsn_resnet50,
     video_resnet,
 )
+from .catalog import NETWORKS, Network
 from .inference import optimize_for_inference
 from .resnet import MiddleLayer, VideoResNet
 from .weights import LoadedWeights, load_imagenet_weights
 
 __all__ = [
+    "NETWORKS",
     "Bottleneck",
     "LoadedWeights",
     "MiddleLayer",
+    "Network",
     "VideoResNet",
     "load_imagenet_weights",
     "optimize_for_inference",

@@ -1,0 +1,35 @@
+"""The networks of this package by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from .builders import stc_light_resnet50, stc_resnet50, tsm_resnet50, tsn_resnet50
+from .resnet import VideoResNet
+
+
+class Network(NamedTuple):
+    """A network that can be built by name.
+
+    Attributes:
+        title: its name in tables and figures.
+        builder: called with ``num_classes``, ``num_segments`` and the keywords of its own.
+        publication: what it implements.
+    """
+
+    title: str
+    builder: Callable[..., VideoResNet]
+    publication: str
+
+
+NETWORKS: Mapping[str, Network] = MappingProxyType(
+    {
+        "tsn": Network("TSN", tsn_resnet50, "Wang et al., ECCV 2016"),
+        "tsm": Network("TSM", tsm_resnet50, "Lin et al., ICCV 2019"),
+        "stc": Network("STC", stc_resnet50, "Hao et al."),
+        "stc-light": Network("STC-Light", stc_light_resnet50, "Hao et al."),
+    }
+)
+"""All of them, of ResNet-50's size, by the names that the command line takes."""
