@@ -10,7 +10,7 @@ from plain_layers import randomize_norms
 from torch import nn
 
 from stc_ops.models import video_resnet
-from stc_ops.nn import STC
+from stc_ops.nn import STC, TemporalShift
 
 T = 4
 CLASSES = 5
@@ -21,9 +21,13 @@ def convolution(width, num_segments, stride):
     return nn.Conv2d(width, width, 3, stride, 1, bias=False)
 
 
+def shift(in_channels, num_segments):
+    return TemporalShift(num_segments)
+
+
 NETWORKS = {
     "tsn": partial(video_resnet, convolution),
-    "tsm": partial(video_resnet, convolution, residual_shift_div=8),
+    "tsm": partial(video_resnet, convolution, entry_layer=shift),
     "stc": partial(video_resnet, STC),
     "stc-light": partial(video_resnet, partial(STC, reduction=4)),
     "stc-equal": partial(video_resnet, partial(STC, equal_split=True)),

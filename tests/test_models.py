@@ -324,9 +324,13 @@ def test_wrong_frames_are_named(shape, message):
         ({"widths": (8, 8, 8, 0)}, "VideoResNet: widths must be at least 1, got 0"),
         ({"num_classes": 0}, "VideoResNet: num_classes must be at least 1, got 0"),
         ({"num_segments": 0}, "VideoResNet: num_segments must be at least 1, got 0"),
-        ({"residual_shift_div": 1}, "shift_div must be at least 2, got 1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         video_resnet(convolution, **arguments)
+
+
+def test_wrong_shift_is_named():
+    with pytest.raises(ValueError, match="shift_div must be at least 2, got 1"):
+        tsm_resnet50(shift_div=1)

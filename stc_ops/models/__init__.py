@@ -10,12 +10,13 @@ from .builders import (
 )
 from .catalog import NETWORKS, Network
 from .inference import optimize_for_inference
-from .resnet import MiddleLayer, VideoResNet
+from .resnet import EntryLayer, MiddleLayer, VideoResNet
 from .weights import LoadedWeights, load_imagenet_weights
 
 __all__ = [
     "NETWORKS",
     "Bottleneck",
+    "EntryLayer",
     "LoadedWeights",
     "MiddleLayer",
     "Network",

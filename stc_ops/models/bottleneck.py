@@ -14,16 +14,16 @@ EXPANSION = 4
 class Bottleneck(nn.Module):
     """Residual block: 1x1 convolution, middle layer with the stride, 1x1 convolution.
 
-    ``out = relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(shift(x))))))))) + downsample(x))``, the
-    bottleneck of torchvision's ResNet with ``conv2`` exchanged and with TSM's residual shift.
+    ``out = relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(entry(x))))))))) + downsample(x))``, the
+    bottleneck of torchvision's ResNet with ``conv2`` exchanged and with a layer at the entrance.
 
     Args:
         in_channels: channels of ``x``.
         width: channels of the middle layer; the block's result has 4 times as many.
         stride: of `middle`, and so of the block.
         middle: the layer in the place of the 3x3 convolution.
-        shift: what the residual path sees first, TSM's :class:`~stc_ops.nn.TemporalShift` or
-            an identity.
+        entry: what the residual path sees first, such as TSM's
+            :class:`~stc_ops.nn.TemporalShift`, or an identity.
 
     Attributes:
         fused: whether to run :mod:`stc_ops.nn`'s fused layers in the place of ``bn1`` to ``bn3``,
@@ -34,12 +34,12 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, middle: nn.Module, shift: nn.Module
+        self, in_channels: int, width: int, stride: int, middle: nn.Module, entry: nn.Module
     ) -> None:
         """See the class."""
         super().__init__()
         out_channels = width * EXPANSION
-        self.shift = shift
+        self.entry = entry
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = middle
@@ -62,14 +62,14 @@ class Bottleneck(nn.Module):
         if self.fused and has_fused_kernels(x):
             return self._forward_fused(x)
         identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(self.shift(x))))
+        out = self.relu(self.bn1(self.conv1(self.entry(x))))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
         out += identity
         return self.relu(out)
 
     def _forward_fused(self, x: torch.Tensor) -> torch.Tensor:
-        u = self.conv1(self.shift(x))
+        u = self.conv1(self.entry(x))
         if isinstance(self.conv2, STC):
             out = self.conv2.forward_fused(u, self.bn1, self.bn2)
         else:

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from stc_ops.nn import STC
+from stc_ops.nn import STC, TemporalShift
 
-from .resnet import MiddleLayer, VideoResNet
+from .resnet import EntryLayer, MiddleLayer, VideoResNet
 
 
 def video_resnet(
@@ -21,7 +21,7 @@ def video_resnet(
     dropout: float = 0.5,
     depths: Sequence[int] = (3, 4, 6, 3),
     widths: Sequence[int] = (64, 128, 256, 512),
-    residual_shift_div: int | None = None,
+    entry_layer: EntryLayer | None = None,
     fused: bool = True,
 ) -> VideoResNet:
     """Build a :class:`VideoResNet`, of ResNet-50's size unless told otherwise.
@@ -33,7 +33,8 @@ def video_resnet(
         dropout: probability of dropping a feature before the classifier.
         depths: blocks of each of the four stages.
         widths: channels of the middle layers of each of the four stages.
-        residual_shift_div: TSM's shift before every block; None for no shift.
+        entry_layer: called with ``(in_channels, num_segments)`` for the layer at the entrance of
+            a block's residual path; None for no layer.
         fused: whether to run the fused operators; see :class:`VideoResNet`.
 
     Raises:
@@ -47,7 +48,7 @@ def video_resnet(
         num_segments=num_segments,
         num_classes=num_classes,
         dropout=dropout,
-        residual_shift_div=residual_shift_div,
+        entry_layer=entry_layer,
         fused=fused,
     )
 
@@ -116,7 +117,7 @@ def tsm_resnet50(
         num_classes,
         num_segments,
         dropout=dropout,
-        residual_shift_div=shift_div,
+        entry_layer=lambda in_channels, num_segments: TemporalShift(num_segments, shift_div),
         fused=fused,
     )
 

@@ -102,7 +102,7 @@ class InferenceBottleneck(nn.Module):
         """See the class."""
         super().__init__()
         _check_kind(name, block, Bottleneck)
-        self.shift = copy.deepcopy(block.shift)
+        self.entry = copy.deepcopy(block.entry)
         if isinstance(block.conv2, STC):
             _check_kind(f"{name}.conv2", block.conv2, STC)
             self.conv1 = _folded(f"{name}.conv1", block.conv1, relu=False)
@@ -118,7 +118,7 @@ class InferenceBottleneck(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames as :class:`Bottleneck` does; ``x`` may be overwritten."""
         identity = x if self.downsample is None else self.downsample(x)
-        return self.conv3(self.middle(self.conv1(self.shift(x))), identity)
+        return self.conv3(self.middle(self.conv1(self.entry(x))), identity)
 
 
 class _NormalizedLayer(nn.Module):

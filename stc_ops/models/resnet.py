@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from stc_ops.nn import BNReLU, GlobalAvgPool, TemporalShift
+from stc_ops.nn import BNReLU, GlobalAvgPool
 from stc_ops.operators.checks import check_frames, check_integer, check_segments
 from stc_ops.operators.recomputation import recomputing_in_backward
 
@@ -17,6 +17,8 @@ from .max_pool import recomputed_max_pool
 
 # (channels, num_segments, stride) -> layer from (N*T, channels, H, W) to the same channels
 MiddleLayer: TypeAlias = Callable[[int, int, int], nn.Module]
+# (in_channels, num_segments) -> layer that keeps the shape of its input
+EntryLayer: TypeAlias = Callable[[int, int], nn.Module]
 
 STAGES = 4
 
@@ -36,8 +38,9 @@ class VideoResNet(nn.Module):
         num_segments: T, the frames of one clip.
         num_classes: logits of one clip.
         dropout: probability of dropping a feature before the classifier.
-        residual_shift_div: TSM's: shift one part in this many of the channels each way at the
-            entrance of every block's residual path; None for no shift.
+        entry_layer: called with ``(in_channels, num_segments)`` for every block; returns the layer
+            at the entrance of its residual path, such as TSM's shift, which keeps the shape of its
+            input. None for no layer.
         fused: the initial value of the attribute.
 
     Attributes:
@@ -58,7 +61,7 @@ class VideoResNet(nn.Module):
         num_segments: int,
         num_classes: int,
         dropout: float,
-        residual_shift_div: int | None,
+        entry_layer: EntryLayer | None,
         fused: bool = True,
     ) -> None:
         """See the class."""
@@ -81,8 +84,8 @@ class VideoResNet(nn.Module):
             for block in range(depths[index]):
                 stride = 2 if index > 0 and block == 0 else 1
                 middle = middle_layer(widths[index], num_segments, stride)
-                shift = _residual_shift(num_segments, residual_shift_div)
-                blocks.append(Bottleneck(in_channels, widths[index], stride, middle, shift))
+                entry = entry_layer(in_channels, num_segments) if entry_layer else nn.Identity()
+                blocks.append(Bottleneck(in_channels, widths[index], stride, middle, entry))
                 in_channels = widths[index] * EXPANSION
             return nn.Sequential(*blocks)
 
@@ -147,10 +150,6 @@ class VideoResNet(nn.Module):
                 f"VideoResNet: frames must have 3 channels, got shape {tuple(frames.shape)}"
             )
         check_segments("VideoResNet", "frames", frames, self.num_segments)
-
-
-def _residual_shift(num_segments: int, shift_div: int | None) -> nn.Module:
-    return nn.Identity() if shift_div is None else TemporalShift(num_segments, shift_div)
 
 
 def _check_stages(argument: str, values: Sequence[int]) -> None:

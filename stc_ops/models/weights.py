@@ -126,11 +126,12 @@ def _part_like(entry: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 def _image_shapes(model: VideoResNet) -> dict[str, tuple[int, ...]]:
     """Return the state dict entries and shapes of the image network that `model` is made from."""
     kernels = _kernel_shapes(model)
-    middle_layers = tuple(name.removesuffix("weight") for name in kernels)
+    of_video = [name.removesuffix("weight") for name in kernels]
+    of_video += [name.replace("conv2.weight", "entry.") for name in kernels]
     shapes = {
         name: tuple(value.shape)
         for name, value in model.state_dict().items()
-        if not name.startswith(middle_layers)
+        if not name.startswith(tuple(of_video))
     }
     return shapes | kernels
 
