@@ -320,7 +320,8 @@ WRONG_ARGUMENTS = {
     "uneven-alpha": (
         STC,
         {"alpha": 0.3},
-        "STC: alpha must split 16 channels into two integers, got 0.3 and so 4.8 channels for S_T",
+        "STC: alpha must split 16 channels into two integers, got 0.3 and so 4.8 channels for the "
+        "spatial branch",
     ),
     "almost-even-alpha": (STC, {"alpha": 0.7501}, "STC: alpha must split 16 channels"),
     "large-alpha": (STC, {"alpha": 1.5}, "STC: alpha must be between 0 and 1, got 1.5"),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
 import torch
+from small_networks import convolution
 from torch import nn
 
-from stc_ops.models import load_imagenet_weights, stc_resnet50, tsn_resnet50, video_resnet
-from stc_ops.nn import STC, TemporalConv2d
+from stc_ops.models import (
+    i3d_resnet50,
+    load_imagenet_weights,
+    stc_resnet50,
+    tsn_resnet50,
+    video_resnet,
+)
+from stc_ops.nn import GST, P3D, STC, FramesConv3d, TemporalConv2d
 
 SIZE = {"depths": (1, 2, 1, 1), "widths": (8, 16, 16, 16)}
 BLOCKS = ("layer1.0", "layer2.0", "layer2.1", "layer3.0", "layer4.0")
@@ -39,14 +47,18 @@ def copy_of(model):
 def assert_entries(model, source, result):
     """Assert that every entry has the value that `result` says, and is listed once."""
     entries = model.state_dict()
-    assert sorted(entries) == sorted((*result.loaded, *result.sliced, *result.random))
+    filled = (*result.loaded, *result.sliced, *result.inflated)
+    assert sorted(entries) == sorted((*filled, *result.random))
     for name in result.loaded:
-        origin = name.replace(".spatial.conv", "")
+        origin = re.sub(r"\.spatial(\.conv)?", "", name)
         assert torch.equal(entries[name], source[origin])
     for name in result.sliced:
-        kernel = source[name.replace(".spatial.conv", "")]
+        kernel = source[re.sub(r"\.spatial(\.conv)?", "", name)]
         out_channels, in_channels = entries[name].shape[:2]
         assert torch.equal(entries[name], kernel[:out_channels, :in_channels])
+    for name in result.inflated:
+        for step in entries[name].unbind(2):
+            assert torch.equal(step, source[name] / 3)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +104,55 @@ def test_stc_of_only_temporal_branches_takes_no_kernels():
     assert {f"{block}.conv2.weight" for block in BLOCKS} <= set(result.unused)
 
 
+def frames_convolution(width, num_segments, stride):
+    return FramesConv3d(width, width, num_segments, stride)
+
+
+OF_OTHER_NETWORKS = {
+    "c3d": (frames_convolution, "inflated", "conv2.weight"),
+    "p3d": (P3D, "loaded", "conv2.spatial.weight"),
+    "gst": (GST, "sliced", "conv2.spatial.weight"),
+    "gst-large": (partial(GST, equal_split=False), "sliced", "conv2.spatial.weight"),
+}
+
+
+@pytest.mark.parametrize(
+    ("middle", "how", "entry"), OF_OTHER_NETWORKS.values(), ids=OF_OTHER_NETWORKS.keys()
+)
+def test_kernels_go_to_the_convolutions_of_other_networks(middle, how, entry):
+    model, source = video_resnet(middle, 5, **SIZE), image_network()
+    result = load_imagenet_weights(model, source)
+    assert_entries(model, source, result)
+    assert {f"{block}.{entry}" for block in BLOCKS} <= set(getattr(result, how))
+    assert set(result.unused) == {"fc.weight", "fc.bias"}
+
+
+def test_an_inflated_network_sees_a_still_clip_as_the_image_network_sees_its_frame():
+    num_segments = 8
+    image = video_resnet(convolution, 10, 1, **SIZE).double().eval()
+    image.load_state_dict(image_network())
+    model = video_resnet(frames_convolution, 10, num_segments, **SIZE).double().eval()
+    load_imagenet_weights(model, image.state_dict())
+    features = []
+    for network in (image, model):
+        network.layer1.register_forward_hook(lambda _, inputs, out: features.append(out))
+    frame = torch.randn(1, 3, 16, 16, dtype=torch.float64)
+    image(frame)
+    model(frame.expand(num_segments, -1, -1, -1))
+    # Zeros around a clip reach one frame further with each convolution; before layer2 there is one.
+    torch.testing.assert_close(features[1][1:-1], features[0].expand(num_segments - 2, -1, -1, -1))
+
+
+def test_i3d_is_c3d_inflated():
+    with torch.device("meta"):
+        weights = tsn_resnet50(num_classes=1000).state_dict()
+        model = i3d_resnet50(weights, num_segments=4)
+    assert model.num_segments == 4
+    assert model.layer1[0].conv2.weight.shape == (64, 64, 3, 3, 3)
+    with pytest.raises(ValueError, match="missing entry"):
+        i3d_resnet50({}, num_segments=4)
+
+
 def stc_with_spatial_convolution(width, num_segments, stride, **convolution):
     middle = STC(width, num_segments, stride)
     channels = middle.spatial.conv.in_channels
@@ -107,7 +168,6 @@ OTHER_MIDDLE_LAYERS = {
     "1x1": lambda width, frames, stride: nn.Conv2d(width, width, 1, stride),
     "5x5": lambda width, frames, stride: nn.Conv2d(width, width, 5, stride, 2),
     "transposed": lambda width, frames, stride: nn.ConvTranspose2d(width, width, 3, stride, 1),
-    "3-D": lambda width, frames, stride: nn.Conv3d(width, width, 3, stride, 1),
     "stc-grouped": partial(stc_with_spatial_convolution, kernel_size=3, padding=1, groups=2),
     "stc-5x5": partial(stc_with_spatial_convolution, kernel_size=5, padding=2),
 }

@@ -2,6 +2,10 @@
 
 from .bottleneck import Bottleneck
 from .builders import (
+    c3d_resnet50,
+    gst_large_resnet50,
+    gst_resnet50,
+    p3d_resnet50,
     stc_light_resnet50,
     stc_resnet50,
     tsm_resnet50,
@@ -9,6 +13,7 @@ from .builders import (
     video_resnet,
 )
 from .catalog import NETWORKS, Network
+from .i3d import i3d_resnet50
 from .inference import optimize_for_inference
 from .resnet import EntryLayer, MiddleLayer, VideoResNet
 from .weights import LoadedWeights, load_imagenet_weights
@@ -21,8 +26,13 @@ __all__ = [
     "MiddleLayer",
     "Network",
     "VideoResNet",
+    "c3d_resnet50",
+    "gst_large_resnet50",
+    "gst_resnet50",
+    "i3d_resnet50",
     "load_imagenet_weights",
     "optimize_for_inference",
+    "p3d_resnet50",
     "stc_light_resnet50",
     "stc_resnet50",
     "tsm_resnet50",

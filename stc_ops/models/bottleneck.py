@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from stc_ops.backends import select_backend
-from stc_ops.nn import STC, BNAddReLU, BNReLU
+from stc_ops.nn import GST, STC, BNAddReLU, BNReLU
 
 EXPANSION = 4
 
@@ -27,7 +27,8 @@ class Bottleneck(nn.Module):
 
     Attributes:
         fused: whether to run :mod:`stc_ops.nn`'s fused layers in the place of ``bn1`` to ``bn3``,
-            the ReLUs, the residual sum and all of an :class:`~stc_ops.nn.STC` but its convolutions;
+            the ReLUs, the residual sum and all of an :class:`~stc_ops.nn.STC` or
+            :class:`~stc_ops.nn.GST` but its convolutions;
             True unless set. They know ``nn.BatchNorm2d`` and ``nn.SyncBatchNorm`` only, and forward
             hooks of the layers that they replace do not run. The reference backend runs the layers
             one by one in any case.
@@ -70,7 +71,7 @@ class Bottleneck(nn.Module):
 
     def _forward_fused(self, x: torch.Tensor) -> torch.Tensor:
         u = self.conv1(self.entry(x))
-        if isinstance(self.conv2, STC):
+        if isinstance(self.conv2, (STC, GST)):
             out = self.conv2.forward_fused(u, self.bn1, self.bn2)
         else:
             out = self.bn_relu(self.conv2(self.bn_relu(u, self.bn1)), self.bn2)

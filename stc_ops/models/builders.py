@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from stc_ops.nn import STC, TemporalShift
+from stc_ops.nn import GST, P3D, STC, FramesConv3d, TemporalShift
 
 from .resnet import EntryLayer, MiddleLayer, VideoResNet
 
@@ -122,5 +122,68 @@ def tsm_resnet50(
     )
 
 
+def c3d_resnet50(
+    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5, fused: bool = True
+) -> VideoResNet:
+    """Build C3D: 3x3x3 convolutions in all 16 bottlenecks (Tran et al., ICCV 2015).
+
+    The paper's C3D is a ResNet-50 of this kind (section II), and its I3D the same network,
+    inflated: with :func:`load_imagenet_weights` this is both.
+    """
+    return video_resnet(
+        _frames_convolution, num_classes, num_segments, dropout=dropout, fused=fused
+    )
+
+
+def p3d_resnet50(
+    num_classes: int = 174, num_segments: int = 8, *, dropout: float = 0.5, fused: bool = True
+) -> VideoResNet:
+    """Build P3D: 1x3x3, then 3x1x1 convolutions in all 16 bottlenecks (Qiu et al., ICCV 2017)."""
+    return video_resnet(P3D, num_classes, num_segments, dropout=dropout, fused=fused)
+
+
+def gst_resnet50(
+    num_classes: int = 174,
+    num_segments: int = 8,
+    *,
+    dropout: float = 0.5,
+    fused: bool = True,
+    **gst: Any,
+) -> VideoResNet:
+    """Build GST: grouped aggregation in all 16 bottlenecks (Luo & Yuille, ICCV 2019).
+
+    Args:
+        num_classes: logits of one clip.
+        num_segments: T, the frames of one clip.
+        dropout: probability of dropping a feature before the classifier.
+        fused: whether to run the fused operators; see :class:`VideoResNet`.
+        **gst: keywords of :class:`stc_ops.nn.GST`: `alpha`, `equal_split`.
+
+    Raises:
+        TypeError: an unknown keyword, or an argument that must be an integer is none.
+        ValueError: an argument is out of range, or alpha does not split every stage's channels.
+    """
+    middle_layer = partial(GST, **gst)
+    return video_resnet(middle_layer, num_classes, num_segments, dropout=dropout, fused=fused)
+
+
+def gst_large_resnet50(
+    num_classes: int = 174,
+    num_segments: int = 8,
+    *,
+    dropout: float = 0.5,
+    fused: bool = True,
+    **gst: Any,
+) -> VideoResNet:
+    """Build GST-Large: :func:`gst_resnet50` whose two paths read all channels."""
+    return gst_resnet50(
+        num_classes, num_segments, dropout=dropout, fused=fused, equal_split=False, **gst
+    )
+
+
 def _spatial_convolution(channels: int, num_segments: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+
+
+def _frames_convolution(channels: int, num_segments: int, stride: int) -> FramesConv3d:
+    return FramesConv3d(channels, channels, num_segments, stride)

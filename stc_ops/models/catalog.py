@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from .builders import stc_light_resnet50, stc_resnet50, tsm_resnet50, tsn_resnet50
+from .builders import (
+    c3d_resnet50,
+    gst_large_resnet50,
+    gst_resnet50,
+    p3d_resnet50,
+    stc_light_resnet50,
+    stc_resnet50,
+    tsm_resnet50,
+    tsn_resnet50,
+)
 from .resnet import VideoResNet
 
 
@@ -27,7 +36,11 @@ class Network(NamedTuple):
 NETWORKS: Mapping[str, Network] = MappingProxyType(
     {
         "tsn": Network("TSN", tsn_resnet50, "Wang et al., ECCV 2016"),
+        "c3d": Network("C3D", c3d_resnet50, "Tran et al., ICCV 2015"),
+        "p3d": Network("P3D", p3d_resnet50, "Qiu et al., ICCV 2017"),
         "tsm": Network("TSM", tsm_resnet50, "Lin et al., ICCV 2019"),
+        "gst": Network("GST", gst_resnet50, "Luo & Yuille, ICCV 2019"),
+        "gst-large": Network("GST-Large", gst_large_resnet50, "Luo & Yuille, ICCV 2019"),
         "stc": Network("STC", stc_resnet50, "Hao et al."),
         "stc-light": Network("STC-Light", stc_light_resnet50, "Hao et al."),
     }

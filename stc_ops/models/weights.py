@@ -8,8 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from stc_ops.nn import STC
-
 from .bottleneck import Bottleneck
 from .resnet import VideoResNet
 
@@ -25,12 +23,14 @@ class LoadedWeights(NamedTuple):
     Attributes:
         loaded: entries of the model, copied whole.
         sliced: entries of the model, copied from a part of a kernel.
+        inflated: entries of the model, a kernel or a part of it at every step of time.
         random: entries of the model, left at their initial values.
         unused: entries of the image network for which the model has no place.
     """
 
     loaded: tuple[str, ...]
     sliced: tuple[str, ...]
+    inflated: tuple[str, ...]
     random: tuple[str, ...]
     unused: tuple[str, ...]
 
@@ -41,10 +41,12 @@ def load_imagenet_weights(
 ) -> LoadedWeights:
     """Initialize `model` from torchvision's ResNet of the same size (paper, section IV-B).
 
-    A 3x3 kernel ``W`` goes to the dense 3x3 convolution that is the middle layer, or gives S_T's
-    its first filters and channels, ``W[:out, :in]``. Any other middle layer, convolutions over time
-    and gate networks keep their random values, and so does the classifier when the numbers of
-    classes differ.
+    A 3x3 kernel ``W`` goes to the dense 3x3 convolution that is the middle layer or that this names
+    as its ``image_convolution``; one with fewer filters or channels, as S_T's, takes the first
+    ones, ``W[:out, :in]``. A 3x3x3 convolution takes ``W / 3`` at each of its three steps, I3D's
+    inflation (Carreira & Zisserman, CVPR 2017): frames that are all alike get what the image
+    network gives them. All other layers of video networks keep their random values, and so does
+    the classifier when the numbers of classes differ.
 
     Args:
         model: a network of :mod:`stc_ops.models`; changed in place, unless an error is raised.
@@ -59,15 +61,18 @@ def load_imagenet_weights(
     if state_dict["fc.weight"].shape[0] != model.num_classes:
         destinations |= dict.fromkeys(_CLASSIFIER)
     values: dict[str, torch.Tensor] = {}
-    loaded, sliced, unused = [], [], []
+    loaded, sliced, inflated, unused = [], [], [], []
     for source, value in state_dict.items():
         destination = destinations.get(source, source)
         if destination is None:
             unused.append(source)
             continue
         entry = entries[destination]
-        (loaded if entry.shape == value.shape else sliced).append(destination)
-        values[destination] = _part_like(entry, value)
+        if entry.ndim > value.ndim:
+            inflated.append(destination)
+        else:
+            (loaded if entry.shape == value.shape else sliced).append(destination)
+        values[destination] = _fitted_to(entry, value)
     # Only now, so that a value that cannot be copied leaves the model as it was.
     for destination, value in values.items():
         entries[destination].copy_(value)
@@ -75,6 +80,7 @@ def load_imagenet_weights(
     return LoadedWeights(
         tuple(loaded),
         tuple(sliced),
+        tuple(inflated),
         tuple(name for name in entries if name in random),
         tuple(unused),
     )
@@ -91,35 +97,40 @@ def _kernel_shapes(model: VideoResNet) -> dict[str, tuple[int, ...]]:
 
 def _middle_kernels(model: VideoResNet) -> dict[str, str | None]:
     """Map each 3x3 kernel of the image network to the model's entry that takes it, or None."""
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    names = {id(module): name for name, module in model.named_modules()}
     kernels: dict[str, str | None] = {}
     for name, kernel in _kernel_shapes(model).items():
-        middle, destination = model.get_submodule(name.removesuffix(".weight")), None
-        if _is_dense(middle) and shapes.get(name) == kernel:
-            destination = name
-        elif isinstance(middle, STC) and middle.spatial is not None:
-            part = f"{name.removesuffix('weight')}spatial.conv.weight"
-            if _is_dense(middle.spatial.conv) and _is_part(shapes.get(part), kernel):
-                destination = part
-        kernels[name] = destination
+        convolution = _image_convolution(model.get_submodule(name.removesuffix(".weight")))
+        takes = convolution is not None and _is_part(convolution, kernel)
+        kernels[name] = f"{names[id(convolution)]}.weight" if takes else None
     return kernels
 
 
-def _is_dense(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.groups == 1
+def _image_convolution(middle: nn.Module) -> nn.Module | None:
+    """Return the convolution in a middle layer that starts from an image network's."""
+    if isinstance(middle, (nn.Conv2d, nn.Conv3d)):
+        return middle
+    return getattr(middle, "image_convolution", None)
 
 
-def _is_part(shape: tuple[int, ...] | None, kernel: tuple[int, ...]) -> bool:
-    """Tell whether `shape` is that of some of the filters and channels of `kernel`."""
+def _is_part(convolution: nn.Conv2d | nn.Conv3d, kernel: tuple[int, ...]) -> bool:
+    """Tell whether a dense convolution has some of the filters and channels of `kernel`."""
+    filters, channels, *size = convolution.weight.shape
     return (
-        shape is not None
-        and shape[2:] == kernel[2:]
-        and all(size <= whole for size, whole in zip(shape, kernel, strict=True))
+        convolution.groups == 1
+        and tuple(size[-2:]) == kernel[2:]
+        and filters <= kernel[0]
+        and channels <= kernel[1]
     )
 
 
-def _part_like(entry: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Return the first values along every axis of `value`, in the type and place of `entry`."""
+def _fitted_to(entry: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return the first values along every axis of `value`, in the type and place of `entry`.
+
+    Where `entry` has an axis of time, third of five, its steps share them equally.
+    """
+    if entry.ndim > value.ndim:
+        value = (value / entry.shape[2])[:, :, None].expand(-1, -1, entry.shape[2], -1, -1)
     return torch.empty_like(entry).copy_(value[tuple(slice(size) for size in entry.shape)])
 
 

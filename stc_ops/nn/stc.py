@@ -12,12 +12,10 @@ from stc_ops.operators.checks import check_frames, check_integer
 
 from .batch_norm import BatchNormModule, batch_norm_of
 from .branches import SpatialBranch, TemporalBranch
+from .channel_split import half_of, spatial_channels
 from .memory_format import format_of_strides
 from .refinement import SpatialRefinement, TemporalRefinement
 from .shift import TemporalShift
-
-# Far above any channel count, so that a float close to a wanted ratio, 0.3 for 3/10, becomes it.
-_LARGEST_DENOMINATOR = 10**6
 
 
 class STC(nn.Module):
@@ -71,11 +69,11 @@ class STC(nn.Module):
         check_integer("STC", "channels", channels, minimum=1)
         check_integer("STC", "num_segments", num_segments, minimum=1)
         check_integer("STC", "stride", stride, minimum=1)
-        spatial_out = _spatial_channels(channels, alpha)
+        spatial_out = spatial_channels("STC", channels, alpha)
         temporal_out = channels - spatial_out
         spatial_in, temporal_in = spatial_out, temporal_out
         if equal_split:
-            spatial_in = temporal_in = _half_of(channels, alpha)
+            spatial_in = temporal_in = half_of("STC", channels, alpha)
         self.channels = channels
         self.num_segments = num_segments
         self.stride = stride
@@ -101,6 +99,11 @@ class STC(nn.Module):
                 reduction=reduction,
                 refinement=spatial_refinement,
             )
+
+    @property
+    def image_convolution(self) -> nn.Conv2d | None:
+        """The convolution that starts from an image network's: S_T's, where there is one."""
+        return None if self.spatial is None else self.spatial.conv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.
@@ -187,25 +190,3 @@ def _gate_weights(branch: SpatialBranch | TemporalBranch | None) -> tuple[torch.
     if isinstance(refine, (TemporalRefinement, SpatialRefinement)):
         return refine.gate_network.weights
     return ()
-
-
-def _spatial_channels(channels: int, alpha: Fraction | float) -> int:
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"STC: alpha must be between 0 and 1, got {alpha}")
-    spatial = channels * Fraction(alpha).limit_denominator(_LARGEST_DENOMINATOR)
-    if spatial.denominator != 1:
-        raise ValueError(
-            f"STC: alpha must split {channels} channels into two integers, "
-            f"got {alpha} and so {float(spatial):g} channels for S_T"
-        )
-    return int(spatial)
-
-
-def _half_of(channels: int, alpha: Fraction | float) -> int:
-    if alpha in (0, 1):
-        raise ValueError(
-            f"STC: equal_split needs alpha strictly between 0 and 1, got alpha={alpha}"
-        )
-    if channels % 2 != 0:
-        raise ValueError(f"STC: equal_split needs an even number of channels, got {channels}")
-    return channels // 2

@@ -1,0 +1,121 @@
+"""3-D convolutions on folded frames, and their decomposition into space and time."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from stc_ops.operators.checks import check_frames, check_integer, check_segments
+
+from .memory_format import dense, format_of_strides
+from .temporal_conv import TemporalConv2d
+
+
+class FramesConv3d(nn.Conv3d):
+    """3-D convolution over the frames of clips (Tran et al., ICCV 2015), on folded frames.
+
+    ``out[t, o, h, w] = sum_{k, c, i, j} weight[o, c, k, i, j] * x[t + k - K//2, c, s*h + i - I//2,
+    s*w + j - J//2]`` within each clip, with zeros around it; no bias. The stride is spatial, so
+    every frame stays.
+
+    Channels_last frames are, without a copy, channels_last clips to the convolution; contiguous
+    ones are converted there and back.
+
+    Args:
+        in_channels: C of ``x``.
+        out_channels: C of the result.
+        num_segments: T, the frames of one clip.
+        stride: s, in height and width alike.
+        kernel_size: ``(K, I, J)``, odd numbers: time, height, width.
+
+    Attributes:
+        weight: ``(out_channels, in_channels, K, I, J)``.
+
+    Raises:
+        TypeError: an argument that must be an integer is none.
+        ValueError: an argument is below 1, or a kernel size even.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_segments: int,
+        stride: int = 1,
+        *,
+        kernel_size: tuple[int, int, int] = (3, 3, 3),
+    ) -> None:
+        """See the class."""
+        check_integer("FramesConv3d", "in_channels", in_channels, minimum=1)
+        check_integer("FramesConv3d", "out_channels", out_channels, minimum=1)
+        check_integer("FramesConv3d", "num_segments", num_segments, minimum=1)
+        check_integer("FramesConv3d", "stride", stride, minimum=1)
+        for size in kernel_size:
+            check_integer("FramesConv3d", "kernel_size", size, minimum=1)
+            if size % 2 == 0:
+                raise ValueError(f"FramesConv3d: kernel_size must be odd, got {kernel_size}")
+        padding = tuple(size // 2 for size in kernel_size)
+        super().__init__(
+            in_channels, out_channels, kernel_size, (1, stride, stride), padding, bias=False
+        )
+        self.num_segments = num_segments
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve frames ``(N*T, C, H, W)``, in either memory format or a channel slice of it.
+
+        Returns:
+            ``(N*T, out_channels, ceil(H/s), ceil(W/s))`` in the memory format of ``x``.
+
+        Raises:
+            TypeError: ``x`` is no tensor of a supported dtype.
+            ValueError: ``x`` is not 4-D or its frames do not split into clips.
+        """
+        check_frames("FramesConv3d", "x", x)
+        check_segments("FramesConv3d", "x", x, self.num_segments)
+        layout = format_of_strides(x)
+        x = x.contiguous(memory_format=torch.channels_last)
+        clips = x.permute(0, 2, 3, 1).unflatten(0, (-1, self.num_segments))
+        out = super().forward(clips.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1).flatten(0, 1)
+        return out.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+    def extra_repr(self) -> str:
+        """Return the arguments as ``print(module)`` shows them."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, num_segments={self.num_segments}, "
+            f"stride={self.stride[1]}, kernel_size={self.kernel_size}"
+        )
+
+
+class P3D(nn.Module):
+    """3x3x3 convolution, decomposed: 1x3x3, then 3x1x1 (Qiu et al., ICCV 2017; paper, table I).
+
+    ``out = temporal(spatial(x))``, ``12 * C^2`` parameters. Nothing is between the two, as the
+    counts of table II say; P3D-A of its authors has a batch norm and a ReLU there.
+
+    Args:
+        channels: C, in and out.
+        num_segments: T, the frames of one clip.
+        stride: of `spatial`, in height and width alike.
+
+    Raises:
+        TypeError: an argument is no integer.
+        ValueError: an argument is below 1.
+    """
+
+    def __init__(self, channels: int, num_segments: int, stride: int = 1) -> None:
+        """See the class."""
+        super().__init__()
+        check_integer("P3D", "channels", channels, minimum=1)
+        check_integer("P3D", "stride", stride, minimum=1)
+        self.spatial = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+        self.temporal = TemporalConv2d(channels, channels, num_segments)
+
+    @property
+    def image_convolution(self) -> nn.Conv2d:
+        """The convolution that starts from an image network's."""
+        return self.spatial
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))`` in their format."""
+        out = self.temporal(self.spatial(dense(x)))
+        return out.contiguous(memory_format=format_of_strides(x))
