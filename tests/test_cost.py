@@ -11,13 +11,17 @@ from torch import nn
 import stc_ops
 from stc_ops.cost import cost
 from stc_ops.models import (
+    c3d_resnet50,
+    gst_large_resnet50,
+    gst_resnet50,
+    p3d_resnet50,
     stc_light_resnet50,
     stc_resnet50,
     tsm_resnet50,
     tsn_resnet50,
     video_resnet,
 )
-from stc_ops.nn import STC
+from stc_ops.nn import GST, P3D, STC, FramesConv3d
 
 NO_REFINEMENT = {"temporal_refinement": False, "spatial_refinement": False}
 
@@ -25,6 +29,10 @@ NO_REFINEMENT = {"temporal_refinement": False, "spatial_refinement": False}
 TABLES = {
     "TSN": (tsn_resnet50, {}, 8, "23.865", "32.878"),
     "TSM": (tsm_resnet50, {}, 8, "23.865", "32.878"),
+    "C3D": (c3d_resnet50, {}, 8, "46.499", "62.473"),
+    "P3D": (p3d_resnet50, {}, 8, "27.637", "37.810"),
+    "GST": (gst_resnet50, {}, 8, "21.035", "29.178"),
+    "GST-Large": (gst_large_resnet50, {}, 8, "29.523", "40.277"),
     # 24.862466, often seen as 24.863: rounded twice.
     "STC alpha=0": (stc_resnet50, {"alpha": 0}, 8, "27.637", "24.862"),
     "STC alpha=1/4": (stc_resnet50, {"alpha": Fraction(1, 4)}, 8, "21.978", "22.825"),
@@ -61,11 +69,14 @@ def test_tables_ii_to_iv(builder, arguments, frames, parameters, macs):
     ("layer", "parameters"),
     [
         (lambda: nn.Conv2d(64, 64, 3, bias=False), 36_864),
+        (lambda: FramesConv3d(64, 64, 8), 110_592),
+        (lambda: P3D(64, 8), 49_152),
+        (lambda: GST(64, 8), 27_648),
         (lambda: STC(64, 8), 30_720),
         # The paper's 24,448 leaves the floor of 8 hidden channels out.
         (lambda: STC(64, 8, reduction=4), 25_088),
     ],
-    ids=["C2D", "STC", "STC-Light"],
+    ids=["C2D", "C3D", "P3D", "GST", "STC", "STC-Light"],
 )
 def test_table_i(layer, parameters):
     assert cost(layer(), (8, 64, 56, 56)).parameters == parameters
