@@ -119,7 +119,7 @@ def test_folded_convolution(dtype, affine, bias):
     x = random_clips(1, (9, 11)).repeat(1, 3, 1, 1)[:, :8]
     y = norm(convolution(x))
     residual = torch.randn_like(y)
-    folded = FoldedConvolution(convolution.to(dtype), norm, relu=True)
+    folded = FoldedConvolution(convolution.to(dtype), norm, activation="relu")
     layout = {"memory_format": torch.channels_last}
     x, given = (value.to(dtype).contiguous(**layout) for value in (x, residual))
     tolerance = TOLERANCES[dtype]

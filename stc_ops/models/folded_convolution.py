@@ -1,10 +1,11 @@
-"""A convolution with its batch norm folded in, and with ReLU and residual sum, for inference."""
+"""A convolution with its batch norm folded in, with activation and residual sum, for inference."""
 
 from __future__ import annotations
 
 import functools
 import platform
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -12,27 +13,39 @@ from torch import nn
 
 from stc_ops.nn.batch_norm import BatchNormModule, batch_norm_of
 
+# By the names that oneDNN's convolutions have for them.
+Activation: TypeAlias = Literal["none", "relu", "sigmoid"]
+_IN_PLACE: Mapping[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
+    "none": lambda out: out,
+    "relu": torch.relu_,
+    "sigmoid": torch.sigmoid_,
+}
+
 
 class FoldedConvolution(nn.Module):
-    """``relu(bn(convolution(x)) + residual)`` in one pass over the result, without gradients.
+    """``activation(bn(convolution(x)) + residual)`` in one pass over the result, without gradients.
 
     Weights are copies, with the batch norm folded into them. On an x86 CPU with oneDNN, in float32
-    and where the CPU has instructions for it in bfloat16, sum and ReLU run in the epilogue of the
-    convolution, by the operators that the compiler of ``torch.compile`` emits, and weights are kept
-    a second time in oneDNN's own layout, which the first input decides. Elsewhere, and under
+    and where the CPU has instructions for it in bfloat16, sum and activation run in the epilogue of
+    the convolution, by the operators that the compiler of ``torch.compile`` emits, and weights are
+    kept a second time in oneDNN's own layout, which the first input decides. Elsewhere, and under
     ``torch.compile`` and ``torch.export``, plain operators run.
 
     Args:
         convolution: with zero padding of given widths.
         norm: what normalizes its result, by running statistics; None for no normalization.
-        relu: whether the result is rectified.
+        activation: of the result.
 
     Raises:
         TypeError: `norm` is no batch norm.
     """
 
     def __init__(
-        self, convolution: nn.Conv2d, norm: BatchNormModule | None = None, *, relu: bool = False
+        self,
+        convolution: nn.Conv2d,
+        norm: BatchNormModule | None = None,
+        *,
+        activation: Activation = "none",
     ) -> None:
         """See the class."""
         super().__init__()
@@ -44,7 +57,7 @@ class FoldedConvolution(nn.Module):
         self.padding = convolution.padding
         self.dilation = convolution.dilation
         self.groups = convolution.groups
-        self.relu = relu
+        self.activation = activation
         self._packed: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
@@ -65,7 +78,7 @@ class FoldedConvolution(nn.Module):
         )
         if residual is not None:
             out += residual
-        return out.relu_() if self.relu else out
+        return _IN_PLACE[self.activation](out)
 
     def _on_onednn(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
         convolution = (
@@ -77,11 +90,11 @@ class FoldedConvolution(nn.Module):
             self.dilation,
             self.groups,
         )
-        unary = "relu" if self.relu else "none"
+        epilogue = (self.activation, [], "")
         if residual is None:
-            return torch.ops.mkldnn._convolution_pointwise.default(*convolution, unary, [], "")
+            return torch.ops.mkldnn._convolution_pointwise.default(*convolution, *epilogue)
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            residual, *convolution, "add", 1.0, unary, [], ""
+            residual, *convolution, "add", 1.0, *epilogue
         )
 
     def _packed_for(self, x: torch.Tensor) -> torch.Tensor:
@@ -104,7 +117,7 @@ class FoldedConvolution(nn.Module):
         return (
             f"{in_channels * self.groups}, {out_channels}, kernel_size={tuple(kernel)}, "
             f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
-            f"groups={self.groups}, relu={self.relu}"
+            f"groups={self.groups}, activation={self.activation}"
         )
 
 

@@ -11,7 +11,7 @@ from stc_ops.nn import STC, BNReLU
 from stc_ops.nn.batch_norm import BatchNormModule
 
 from .bottleneck import Bottleneck
-from .folded_convolution import FoldedConvolution
+from .folded_convolution import Activation, FoldedConvolution
 from .inference_stc import InferenceSTC
 from .resnet import VideoResNet
 
@@ -105,7 +105,7 @@ class InferenceBottleneck(nn.Module):
         self.entry = copy.deepcopy(block.entry)
         if isinstance(block.conv2, STC):
             _check_kind(f"{name}.conv2", block.conv2, STC)
-            self.conv1 = _folded(f"{name}.conv1", block.conv1, relu=False)
+            self.conv1 = _folded(f"{name}.conv1", block.conv1, activation="none")
             self.middle = InferenceSTC(block.conv2, block.bn1, block.bn2)
         else:
             self.conv1 = _folded(f"{name}.conv1", block.conv1, block.bn1)
@@ -113,7 +113,7 @@ class InferenceBottleneck(nn.Module):
         self.conv3 = _folded(f"{name}.conv3", block.conv3, block.bn3)
         self.downsample = None
         if block.downsample is not None:
-            self.downsample = _folded(f"{name}.downsample", *block.downsample, relu=False)
+            self.downsample = _folded(f"{name}.downsample", *block.downsample, activation="none")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames as :class:`Bottleneck` does; ``x`` may be overwritten."""
@@ -136,17 +136,21 @@ class _NormalizedLayer(nn.Module):
 
 def _middle(layer: nn.Module, bn: BatchNormModule) -> nn.Module:
     if type(layer) is nn.Conv2d and _has_zero_padding(layer):
-        return FoldedConvolution(layer, bn, relu=True)
+        return FoldedConvolution(layer, bn, activation="relu")
     return _NormalizedLayer(layer, bn)
 
 
 def _folded(
-    name: str, convolution: nn.Conv2d, norm: BatchNormModule | None = None, *, relu: bool = True
+    name: str,
+    convolution: nn.Conv2d,
+    norm: BatchNormModule | None = None,
+    *,
+    activation: Activation = "relu",
 ) -> FoldedConvolution:
     _check_kind(name, convolution, nn.Conv2d)
     if not _has_zero_padding(convolution):
         raise TypeError(f"optimize_for_inference: {name} must be padded by zeros of given widths")
-    return FoldedConvolution(convolution, norm, relu=relu)
+    return FoldedConvolution(convolution, norm, activation=activation)
 
 
 def _has_zero_padding(convolution: nn.Conv2d) -> bool:

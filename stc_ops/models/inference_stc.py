@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from stc_ops.backends import select_backend
@@ -54,7 +53,7 @@ class InferenceSTC(nn.Module):
         if stc.temporal is not None:
             self.temporal = _FoldedTemporalConvolution(stc.temporal.conv)
             if isinstance(stc.temporal.refine, SpatialRefinement):
-                self.pixel_gate = _PixelGate(stc.temporal.refine.gate_network, dtype)
+                self.pixel_gate = _Gate(stc.temporal.refine.gate_network, dtype)
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``."""
@@ -90,35 +89,35 @@ class _FoldedTemporalConvolution(FoldedConvolution):
         return convolved.reshape(-1, height, width, convolved.shape[3]).permute(0, 3, 1, 2)
 
 
-class _FrameGate(nn.Module):
-    """Gates of channels in frames from their means ``(N*T, C)``."""
-
-    def __init__(self, network: GateNetwork, num_segments: int, dtype: torch.dtype) -> None:
-        super().__init__()
-        *reduce, gate = (weight.detach().to(dtype, copy=True) for weight in network.weights)
-        self.num_segments = num_segments
-        self.register_buffer("reduce", reduce[0].flatten(1) if reduce else None, persistent=False)
-        # Taps before channels: then a frame and its neighbours are one row without copying them.
-        self.register_buffer("gate", gate.transpose(1, 2).flatten(1), persistent=False)
-
-    def forward(self, mean: torch.Tensor) -> torch.Tensor:
-        features = mean
-        if self.reduce is not None:
-            features = F.linear(features, self.reduce).relu_()
-        clips = F.pad(features.unflatten(0, (-1, self.num_segments)), (0, 0, 1, 1))
-        taps = clips.unfold(1, 3, 1).transpose(2, 3).reshape(mean.shape[0], -1)
-        return F.linear(taps, self.gate).sigmoid_()
-
-
-class _PixelGate(nn.Sequential):
-    """Gates of channels in pixels of clips from their means ``(N, C, H, W)``."""
+class _Gate(nn.Sequential):
+    """Gates of channels from their means, both ``(N, C, H, W)``, in pixels or in frames."""
 
     def __init__(self, network: GateNetwork, dtype: torch.dtype) -> None:
         *reduce, gate = (
-            copy.deepcopy(layer).to(dtype) for layer in network if isinstance(layer, nn.Conv2d)
+            _over_image(layer).to(dtype) for layer in network if not isinstance(layer, nn.ReLU)
         )
-        layers = [FoldedConvolution(layer, relu=True) for layer in reduce]
-        super().__init__(*layers, FoldedConvolution(gate))
+        layers = [FoldedConvolution(layer, activation="relu") for layer in reduce]
+        super().__init__(*layers, FoldedConvolution(gate, activation="sigmoid"))
+
+
+class _FrameGate(_Gate):
+    """Gates of channels in frames from their means ``(N*T, C)``: the frames are a column."""
+
+    def __init__(self, network: GateNetwork, num_segments: int, dtype: torch.dtype) -> None:
+        super().__init__(network, dtype)
+        self.num_segments = num_segments
 
     def forward(self, mean: torch.Tensor) -> torch.Tensor:
-        return super().forward(mean).sigmoid_()
+        columns = mean.reshape(-1, self.num_segments, 1, mean.shape[1]).permute(0, 3, 1, 2)
+        return super().forward(columns).permute(0, 2, 3, 1).reshape(mean.shape)
+
+
+def _over_image(convolution: nn.Conv1d | nn.Conv2d) -> nn.Conv2d:
+    """Return a copy of a gate network's layer that takes images, of columns one over time."""
+    if isinstance(convolution, nn.Conv2d):
+        return copy.deepcopy(convolution)
+    (size,), (padding,) = convolution.kernel_size, convolution.padding
+    filters, channels, _ = convolution.weight.shape
+    image = nn.Conv2d(channels, filters, (size, 1), padding=(padding, 0), bias=False)
+    image.weight = nn.Parameter(convolution.weight.detach()[..., None].clone())
+    return image
