@@ -15,6 +15,7 @@ from .builders import (
 from .catalog import NETWORKS, Network
 from .i3d import i3d_resnet50
 from .inference import optimize_for_inference
+from .relatives import stm_resnet50, tam_resnet50, tea_resnet50, tin_resnet50
 from .resnet import EntryLayer, MiddleLayer, VideoResNet
 from .weights import LoadedWeights, load_imagenet_weights
 
@@ -35,6 +36,10 @@ __all__ = [
     "p3d_resnet50",
     "stc_light_resnet50",
     "stc_resnet50",
+    "stm_resnet50",
+    "tam_resnet50",
+    "tea_resnet50",
+    "tin_resnet50",
     "tsm_resnet50",
     "tsn_resnet50",
     "video_resnet",

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from stc_ops.backends import select_backend
-from stc_ops.nn import GST, STC, BNAddReLU, BNReLU
+from stc_ops.nn import GST, STC, TEA, BNAddReLU, BNReLU
 
 EXPANSION = 4
 
@@ -16,14 +16,17 @@ class Bottleneck(nn.Module):
 
     ``out = relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(entry(x))))))))) + downsample(x))``, the
     bottleneck of torchvision's ResNet with ``conv2`` exchanged and with a layer at the entrance.
+    Behind a :class:`~stc_ops.nn.TEA`, which ends in batch norms and ReLUs of its own, there is no
+    ``bn2`` and no ReLU.
 
     Args:
         in_channels: channels of ``x``.
-        width: channels of the middle layer; the block's result has 4 times as many.
+        width: channels of the middle layer.
         stride: of `middle`, and so of the block.
         middle: the layer in the place of the 3x3 convolution.
         entry: what the residual path sees first, such as TSM's
             :class:`~stc_ops.nn.TemporalShift`, or an identity.
+        out_channels: channels of the result; None for 4 times `width`.
 
     Attributes:
         fused: whether to run :mod:`stc_ops.nn`'s fused layers in the place of ``bn1`` to ``bn3``,
@@ -35,16 +38,23 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, middle: nn.Module, entry: nn.Module
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        middle: nn.Module,
+        entry: nn.Module,
+        out_channels: int | None = None,
     ) -> None:
         """See the class."""
         super().__init__()
-        out_channels = width * EXPANSION
+        if out_channels is None:
+            out_channels = width * EXPANSION
         self.entry = entry
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = middle
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = None if isinstance(middle, TEA) else nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
@@ -59,12 +69,14 @@ class Bottleneck(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, 4*width, H/stride, W/stride)``."""
+        """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, out_channels, H/stride, W/stride)``."""
         if self.fused and has_fused_kernels(x):
             return self._forward_fused(x)
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(self.entry(x))))
-        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.conv2(out)
+        if self.bn2 is not None:
+            out = self.relu(self.bn2(out))
         out = self.bn3(self.conv3(out))
         out += identity
         return self.relu(out)
@@ -73,6 +85,8 @@ class Bottleneck(nn.Module):
         u = self.conv1(self.entry(x))
         if isinstance(self.conv2, (STC, GST)):
             out = self.conv2.forward_fused(u, self.bn1, self.bn2)
+        elif isinstance(self.conv2, TEA):
+            out = self.conv2.forward_fused(u, self.bn1)
         else:
             out = self.bn_relu(self.conv2(self.bn_relu(u, self.bn1)), self.bn2)
         w = self.conv3(out)

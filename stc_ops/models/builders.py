@@ -22,6 +22,7 @@ def video_resnet(
     depths: Sequence[int] = (3, 4, 6, 3),
     widths: Sequence[int] = (64, 128, 256, 512),
     entry_layer: EntryLayer | None = None,
+    middle_widths: Sequence[int] | None = None,
     fused: bool = True,
 ) -> VideoResNet:
     """Build a :class:`VideoResNet`, of ResNet-50's size unless told otherwise.
@@ -32,9 +33,10 @@ def video_resnet(
         num_segments: T, the frames of one clip.
         dropout: probability of dropping a feature before the classifier.
         depths: blocks of each of the four stages.
-        widths: channels of the middle layers of each of the four stages.
+        widths: channels of each of the four stages: a quarter of those of its blocks' results.
         entry_layer: called with ``(in_channels, num_segments)`` for the layer at the entrance of
             a block's residual path; None for no layer.
+        middle_widths: channels of the middle layers of each of the four stages; None for `widths`.
         fused: whether to run the fused operators; see :class:`VideoResNet`.
 
     Raises:
@@ -49,6 +51,7 @@ def video_resnet(
         num_classes=num_classes,
         dropout=dropout,
         entry_layer=entry_layer,
+        middle_widths=middle_widths,
         fused=fused,
     )
 
@@ -99,7 +102,7 @@ def tsn_resnet50(
 ) -> VideoResNet:
     """Build TSN: torchvision's ResNet-50 on every frame (Wang et al., ECCV 2016)."""
     return video_resnet(
-        _spatial_convolution, num_classes, num_segments, dropout=dropout, fused=fused
+        spatial_convolution, num_classes, num_segments, dropout=dropout, fused=fused
     )
 
 
@@ -113,7 +116,7 @@ def tsm_resnet50(
 ) -> VideoResNet:
     """Build TSM: TSN with a residual shift in all 16 bottlenecks (Lin et al., ICCV 2019)."""
     return video_resnet(
-        _spatial_convolution,
+        spatial_convolution,
         num_classes,
         num_segments,
         dropout=dropout,
@@ -181,7 +184,8 @@ def gst_large_resnet50(
     )
 
 
-def _spatial_convolution(channels: int, num_segments: int, stride: int) -> nn.Conv2d:
+def spatial_convolution(channels: int, num_segments: int, stride: int) -> nn.Conv2d:
+    """Return the middle layer of torchvision's ResNet."""
     return nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
 
 

@@ -16,6 +16,7 @@ from .builders import (
     tsm_resnet50,
     tsn_resnet50,
 )
+from .relatives import stm_resnet50, tam_resnet50, tea_resnet50, tin_resnet50
 from .resnet import VideoResNet
 
 
@@ -41,6 +42,10 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
         "tsm": Network("TSM", tsm_resnet50, "Lin et al., ICCV 2019"),
         "gst": Network("GST", gst_resnet50, "Luo & Yuille, ICCV 2019"),
         "gst-large": Network("GST-Large", gst_large_resnet50, "Luo & Yuille, ICCV 2019"),
+        "stm": Network("STM", stm_resnet50, "Jiang et al., ICCV 2019"),
+        "tin": Network("TIN", tin_resnet50, "Shao et al., AAAI 2020"),
+        "tea": Network("TEA", tea_resnet50, "Li et al., CVPR 2020"),
+        "tam": Network("TAM", tam_resnet50, "Liu et al., ICCV 2021"),
         "stc": Network("STC", stc_resnet50, "Hao et al."),
         "stc-light": Network("STC-Light", stc_light_resnet50, "Hao et al."),
     }

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from stc_ops.nn import STC, BNReLU
+from stc_ops.nn import STC, TEA, BNReLU
 from stc_ops.nn.batch_norm import BatchNormModule
 
 from .bottleneck import Bottleneck
@@ -109,7 +109,7 @@ class InferenceBottleneck(nn.Module):
             self.middle = InferenceSTC(block.conv2, block.bn1, block.bn2)
         else:
             self.conv1 = _folded(f"{name}.conv1", block.conv1, block.bn1)
-            self.middle = _middle(block.conv2, block.bn2)
+            self.middle = _middle(f"{name}.conv2", block.conv2, block.bn2)
         self.conv3 = _folded(f"{name}.conv3", block.conv3, block.bn3)
         self.downsample = None
         if block.downsample is not None:
@@ -134,10 +134,22 @@ class _NormalizedLayer(nn.Module):
         return self.bn_relu(self.layer(x), self.bn)
 
 
-def _middle(layer: nn.Module, bn: BatchNormModule) -> nn.Module:
+def _middle(name: str, layer: nn.Module, bn: BatchNormModule | None) -> nn.Module:
+    if isinstance(layer, TEA):
+        return _folded_tea(name, layer)
     if type(layer) is nn.Conv2d and _has_zero_padding(layer):
         return FoldedConvolution(layer, bn, activation="relu")
     return _NormalizedLayer(layer, bn)
+
+
+def _folded_tea(name: str, layer: TEA) -> TEA:
+    _check_kind(name, layer, TEA)
+    folded = copy.deepcopy(layer).requires_grad_(False)
+    for index, (conv, bn) in enumerate(zip(layer.convs, layer.bns, strict=True)):
+        folded.convs[index] = _folded(f"{name}.convs.{index}", conv, bn)
+        folded.bns[index] = nn.Identity()
+    folded.relu = nn.Identity()
+    return folded
 
 
 def _folded(

@@ -29,18 +29,22 @@ class VideoResNet(nn.Module):
     Per frame: torchvision's ResNet with its 3x3 convolutions replaced by `middle_layer`, average
     pool, dropout, linear classifier; then the mean of the frames' logits over each clip. Parameters
     have torchvision's names, the layer in the place of a 3x3 convolution being ``conv2``.
+    Convolutions have He's initialization, but for layers that have their own and say so by an
+    attribute ``keeps_initial_weights``.
 
     Args:
         middle_layer: called with ``(channels, num_segments, stride)`` for every block; returns
             its layer, from ``channels`` to ``channels``.
         depths: blocks of each of the four stages.
-        widths: channels of the middle layers of each of the four stages; the stem has the first.
+        widths: channels of each of the four stages: a quarter of those of its blocks' results; the
+            stem has the first.
         num_segments: T, the frames of one clip.
         num_classes: logits of one clip.
         dropout: probability of dropping a feature before the classifier.
         entry_layer: called with ``(in_channels, num_segments)`` for every block; returns the layer
             at the entrance of its residual path, such as TSM's shift, which keeps the shape of its
             input. None for no layer.
+        middle_widths: channels of the middle layers of each of the four stages; None for `widths`.
         fused: the initial value of the attribute.
 
     Attributes:
@@ -62,12 +66,16 @@ class VideoResNet(nn.Module):
         num_classes: int,
         dropout: float,
         entry_layer: EntryLayer | None,
+        middle_widths: Sequence[int] | None = None,
         fused: bool = True,
     ) -> None:
         """See the class."""
         super().__init__()
         _check_stages("depths", depths)
         _check_stages("widths", widths)
+        if middle_widths is None:
+            middle_widths = widths
+        _check_stages("middle_widths", middle_widths)
         check_integer("VideoResNet", "num_segments", num_segments, minimum=1)
         check_integer("VideoResNet", "num_classes", num_classes, minimum=1)
         self.num_segments = num_segments
@@ -80,13 +88,13 @@ class VideoResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
         def stage(index: int, in_channels: int) -> nn.Sequential:
-            blocks = []
+            blocks, width, out_channels = [], middle_widths[index], widths[index] * EXPANSION
             for block in range(depths[index]):
                 stride = 2 if index > 0 and block == 0 else 1
-                middle = middle_layer(widths[index], num_segments, stride)
+                middle = middle_layer(width, num_segments, stride)
                 entry = entry_layer(in_channels, num_segments) if entry_layer else nn.Identity()
-                blocks.append(Bottleneck(in_channels, widths[index], stride, middle, entry))
-                in_channels = widths[index] * EXPANSION
+                blocks.append(Bottleneck(in_channels, width, stride, middle, entry, out_channels))
+                in_channels = out_channels
             return nn.Sequential(*blocks)
 
         self.layer1 = stage(0, stem)
@@ -159,7 +167,11 @@ def _check_stages(argument: str, values: Sequence[int]) -> None:
         check_integer("VideoResNet", argument, value, minimum=1)
 
 
-def _initialize_convolutions(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+def _initialize_convolutions(module: nn.Module) -> None:
+    """Give all convolutions He's initialization but those within layers that have their own."""
+    if getattr(module, "keeps_initial_weights", False):
+        return
+    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    for child in module.children():
+        _initialize_convolutions(child)

@@ -89,7 +89,7 @@ def load_imagenet_weights(
 def _kernel_shapes(model: VideoResNet) -> dict[str, tuple[int, ...]]:
     """Return the 3x3 kernels of the image network and their shapes, one for each middle layer."""
     return {
-        f"{name}.conv2.weight": (block.bn2.num_features,) * 2 + _KERNEL_SIZE
+        f"{name}.conv2.weight": (block.conv1.out_channels,) * 2 + _KERNEL_SIZE
         for name, block in model.named_modules()
         if isinstance(block, Bottleneck)
     }

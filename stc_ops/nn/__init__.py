@@ -10,19 +10,30 @@ from .pool import GlobalAvgPool
 from .refinement import SpatialRefinement, TemporalRefinement
 from .shift import TemporalShift
 from .stc import STC
-from .temporal_conv import TemporalConv2d
+from .stm import STM
+from .tam import TAM, AdaptiveTemporalConv2d
+from .tea import TEA, MotionExcitation
+from .temporal_conv import ChannelwiseTemporalConv2d, TemporalConv2d
+from .tin import TIN
 
 __all__ = [
     "GST",
     "P3D",
     "STC",
+    "STM",
+    "TAM",
+    "TEA",
+    "TIN",
+    "AdaptiveTemporalConv2d",
     "BNAddReLU",
     "BNReLU",
     "BNReLUShift",
     "BNReLUShiftSplit",
+    "ChannelwiseTemporalConv2d",
     "FramesConv3d",
     "GateNetwork",
     "GlobalAvgPool",
+    "MotionExcitation",
     "RefineBNReLU",
     "SpatialBranch",
     "SpatialRefinement",

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stc_ops.operators import bn_relu_shift_split, refine_bn_relu
-from stc_ops.operators.checks import check_frames, check_integer
+from stc_ops.operators.checks import check_channels, check_integer
 
 from .batch_norm import BatchNormModule, batch_norm_of
 from .branches import SpatialBranch, TemporalBranch
@@ -114,7 +114,7 @@ class STC(nn.Module):
             TypeError: ``x`` is no tensor of a supported dtype.
             ValueError: ``x`` is not 4-D, has other than C channels, or does not split into clips.
         """
-        self._check("x", x)
+        check_channels("STC", "x", x, self.channels)
         # A convolution's result is channels_last where its weight is, and cat takes a branch of one
         # channel for contiguous, whatever the other one is.
         return self._branches(x).contiguous(memory_format=format_of_strides(x))
@@ -141,7 +141,7 @@ class STC(nn.Module):
             ValueError: ``u`` is not 4-D, has other than C channels or does not split into clips, or
                 a normalization does not fit.
         """
-        self._check("u", u)
+        check_channels("STC", "u", u, self.channels)
         spatial_x, temporal_x = bn_relu_shift_split(
             u,
             batch_norm_of(bn_before),
@@ -163,14 +163,6 @@ class STC(nn.Module):
         # A convolution's result is channels_last where its weight is, and branches of one channel
         # are contiguous.
         return out.contiguous(memory_format=format_of_strides(u))
-
-    def _check(self, argument: str, frames: torch.Tensor) -> None:
-        check_frames("STC", argument, frames)
-        if frames.shape[1] != self.channels:
-            raise ValueError(
-                f"STC: {argument} must have {self.channels} channels, "
-                f"got shape {tuple(frames.shape)}"
-            )
 
     def _shift_div(self) -> int | None:
         shift = None if self.spatial is None else self.spatial.shift

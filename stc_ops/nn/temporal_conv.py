@@ -1,6 +1,8 @@
-"""T_S's convolution over time, on folded frames."""
+"""Convolutions over time, on folded frames."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -25,9 +27,10 @@ class TemporalConv2d(nn.Conv2d):
         out_channels: C of the result.
         num_segments: T, the frames of one clip.
         stride: s, in height and width alike.
+        groups: parts of the channels that are convolved apart from each other, as in ``nn.Conv2d``.
 
     Attributes:
-        weight: ``(out_channels, in_channels, 3, 1)``.
+        weight: ``(out_channels, in_channels / groups, 3, 1)``.
 
     Raises:
         TypeError: an argument is no integer.
@@ -35,14 +38,21 @@ class TemporalConv2d(nn.Conv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, num_segments: int, stride: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_segments: int,
+        stride: int = 1,
+        groups: int = 1,
     ) -> None:
         """See the class."""
         check_integer("TemporalConv2d", "in_channels", in_channels, minimum=1)
         check_integer("TemporalConv2d", "out_channels", out_channels, minimum=1)
         check_integer("TemporalConv2d", "num_segments", num_segments, minimum=1)
         check_integer("TemporalConv2d", "stride", stride, minimum=1)
-        super().__init__(in_channels, out_channels, (3, 1), padding=(1, 0), bias=False)
+        super().__init__(
+            in_channels, out_channels, (3, 1), padding=(1, 0), groups=groups, bias=False
+        )
         self.num_segments = num_segments
         self.spatial_stride = stride
 
@@ -77,3 +87,44 @@ class TemporalConv2d(nn.Conv2d):
             f"{self.in_channels}, {self.out_channels}, num_segments={self.num_segments}, "
             f"stride={self.spatial_stride}"
         )
+
+
+class ChannelwiseTemporalConv2d(TemporalConv2d):
+    """3x1x1 convolution over time of every channel by itself, which starts as a choice of frames.
+
+    ``out[t, c, h, w] = sum_k weight[c, 0, k, 0] * x[t + k - 1, c, h, w]`` within each clip, with
+    zero frames around it; no bias. The networks of :mod:`stc_ops.models` leave its initial weights
+    as they are.
+
+    Args:
+        channels: C.
+        num_segments: T, the frames of one clip.
+        initial_offsets: which frame each of as many equal parts of the channels copies at first:
+            -1 the previous one, 0 itself, 1 the next one.
+
+    Attributes:
+        weight: ``(channels, 1, 3, 1)``.
+
+    Raises:
+        TypeError: an argument is no integer.
+        ValueError: an argument is below 1, or the parts of the channels are not equal.
+    """
+
+    keeps_initial_weights = True
+
+    def __init__(
+        self, channels: int, num_segments: int, initial_offsets: Sequence[int] = (0,)
+    ) -> None:
+        """See the class."""
+        check_integer("ChannelwiseTemporalConv2d", "channels", channels, minimum=1)
+        parts = len(initial_offsets)
+        if channels % parts != 0:
+            raise ValueError(
+                f"ChannelwiseTemporalConv2d: channels must be a multiple of {parts}, the number "
+                f"of initial_offsets, got {channels}"
+            )
+        super().__init__(channels, channels, num_segments, groups=channels)
+        nn.init.zeros_(self.weight)
+        with torch.no_grad():
+            for part, offset in zip(self.weight.chunk(parts), initial_offsets, strict=True):
+                part[:, :, 1 + offset] = 1

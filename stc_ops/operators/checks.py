@@ -37,6 +37,15 @@ def check_frames(operator: str, argument: str, frames: torch.Tensor) -> None:
         )
 
 
+def check_channels(operator: str, argument: str, frames: torch.Tensor, channels: int) -> None:
+    """Raise unless `frames` is a (N*T, C, H, W) tensor of a supported dtype with C `channels`."""
+    check_frames(operator, argument, frames)
+    if frames.shape[1] != channels:
+        raise ValueError(
+            f"{operator}: {argument} must have {channels} channels, got shape {tuple(frames.shape)}"
+        )
+
+
 def check_integer(operator: str, argument: str, value: int, minimum: int) -> None:
     """Raise unless `value` is an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
