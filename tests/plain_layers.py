@@ -48,7 +48,7 @@ def random_frames(
 def randomize_norms(module):
     """Move all normalizations of `module` away from their initial values."""
     for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
+        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.normal_(norm.running_mean, std=0.2)
             nn.init.uniform_(norm.running_var, 0.5, 1.5)
             nn.init.uniform_(norm.weight, 0.5, 1.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -44,3 +45,26 @@ def small(build, dtype=torch.float64, **arguments):
 
 def random_clips(clips=2, size=(32, 32), dtype=torch.float64):
     return torch.randn(clips * T, 3, *size, dtype=dtype)
+
+
+def unfused_copy(model):
+    copy = deepcopy(model)
+    copy.fused = False
+    return copy
+
+
+def assert_same_step(model, plain, frames):
+    """Assert that both have the same outputs, gradients and, afterwards, state."""
+    tolerance = {"rtol": 1e-10, "atol": 1e-10}
+    model.zero_grad()
+    plain.zero_grad()
+    out, expected = model(frames), plain(frames)
+    torch.testing.assert_close(out, expected, **tolerance)
+    grad = torch.randn_like(out)
+    out.backward(grad)
+    expected.backward(grad)
+    for (name, weight), other in zip(model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(
+            weight.grad, other.grad, **tolerance, msg=lambda text, name=name: f"{name}: {text}"
+        )
+    torch.testing.assert_close(model.state_dict(), plain.state_dict(), **tolerance)

@@ -7,7 +7,17 @@ from copy import deepcopy
 import pytest
 import torch
 from cases import every_format
-from small_networks import CLASSES, NETWORKS, SIZE, T, every_network, random_clips, small
+from small_networks import (
+    CLASSES,
+    NETWORKS,
+    SIZE,
+    T,
+    assert_same_step,
+    every_network,
+    random_clips,
+    small,
+    unfused_copy,
+)
 from torch import nn
 
 import stc_ops
@@ -37,12 +47,6 @@ def norms_of(model):
     return [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
 
 
-def unfused_copy(model):
-    copy = deepcopy(model)
-    copy.fused = False
-    return copy
-
-
 def norms_called(model, frames):
     """How many batch norms the forward of `model` calls."""
     calls = []
@@ -51,23 +55,6 @@ def norms_called(model, frames):
     for hook in hooks:
         hook.remove()
     return len(calls)
-
-
-def assert_same_step(model, plain, frames):
-    """Assert that both have the same outputs, gradients and, afterwards, state."""
-    tolerance = {"rtol": 1e-10, "atol": 1e-10}
-    model.zero_grad()
-    plain.zero_grad()
-    out, expected = model(frames), plain(frames)
-    torch.testing.assert_close(out, expected, **tolerance)
-    grad = torch.randn_like(out)
-    out.backward(grad)
-    expected.backward(grad)
-    for (name, weight), other in zip(model.named_parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(
-            weight.grad, other.grad, **tolerance, msg=lambda text, name=name: f"{name}: {text}"
-        )
-    torch.testing.assert_close(model.state_dict(), plain.state_dict(), **tolerance)
 
 
 @every_format

@@ -69,7 +69,7 @@ class Bottleneck(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, out_channels, H/stride, W/stride)``."""
+        """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, out_channels, H/s, W/s)``."""
         if self.fused and has_fused_kernels(x):
             return self._forward_fused(x)
         identity = x if self.downsample is None else self.downsample(x)
