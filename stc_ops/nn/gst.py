@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stc_ops.operators import bn_relu, bn_relu_shift_split, refine_bn_relu
-from stc_ops.operators.checks import check_frames, check_integer
+from stc_ops.operators.checks import check_channels, check_integer
 
 from .batch_norm import BatchNormModule, batch_norm_of
 from .channel_split import half_of, spatial_channels
@@ -76,7 +76,7 @@ class GST(nn.Module):
             TypeError: ``x`` is no tensor of a supported dtype.
             ValueError: ``x`` is not 4-D, has other than C channels, or does not split into clips.
         """
-        self._check("x", x)
+        check_channels("GST", "x", x, self.channels)
         spatial_x, temporal_x = x.chunk(2, dim=1) if self.equal_split else (x, x)
         out = torch.cat((self.spatial(dense(spatial_x)), self.temporal(temporal_x)), dim=1)
         return out.contiguous(memory_format=format_of_strides(x))
@@ -103,7 +103,7 @@ class GST(nn.Module):
             ValueError: ``u`` is not 4-D, has other than C channels or does not split into clips, or
                 a normalization does not fit.
         """
-        self._check("u", u)
+        check_channels("GST", "u", u, self.channels)
         before = batch_norm_of(bn_before)
         if self.equal_split:
             split = (self.channels // 2, self.channels // 2)
@@ -119,11 +119,3 @@ class GST(nn.Module):
             self.num_segments,
         )
         return out.contiguous(memory_format=format_of_strides(u))
-
-    def _check(self, argument: str, frames: torch.Tensor) -> None:
-        check_frames("GST", argument, frames)
-        if frames.shape[1] != self.channels:
-            raise ValueError(
-                f"GST: {argument} must have {self.channels} channels, "
-                f"got shape {tuple(frames.shape)}"
-            )

@@ -59,10 +59,12 @@ class STM(nn.Module):
     `temporal` gives a quarter of the channels the previous frame, the last quarter the next one,
     and leaves the others (section 4.2).
 
-    There is no code of the authors, and the publication leaves open: where batch norms are (read
-    here as for the bottleneck's 3x3 convolution: one with a ReLU behind the sum, none within),
-    whether there are biases (none), and which convolutions have the stride of a stage's first block
-    (the 3x3 ones, as in torchvision's ResNet).
+    There is no code of the authors, and the publication's formulas leave open: where batch norms
+    are (read here as for the bottleneck's 3x3 convolution: one with a ReLU behind the sum, none
+    within), whether there are biases (none), and where the stride of a stage's first block is (in
+    the 3x3 convolutions, as in torchvision's ResNet). The published 33.3 and 66.5 G of
+    multiply-accumulates are those of a CMM whose convolutions run at full resolution, with the
+    stride after them; the same result takes 33.2 and 66.4 G here.
 
     Args:
         channels: C, of frames and result; a multiple of 4, at least 16.
@@ -83,6 +85,11 @@ class STM(nn.Module):
         self.temporal = ChannelwiseTemporalConv2d(channels, num_segments, (-1, 0, 0, 1))
         self.conv = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
         self.motion = MotionModule(channels, num_segments, stride)
+
+    @property
+    def image_convolution(self) -> nn.Conv2d:
+        """The convolution that starts from an image network's."""
+        return self.conv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.

@@ -17,7 +17,7 @@ _SEGMENT_EXPANSION = 2
 
 
 class AdaptiveTemporalConv2d(nn.Module):
-    """Convolve every channel over time with a kernel of its own clip (TAM, sections 3.2 to 3.4).
+    """Convolve every channel over time with a kernel of its own clip (TAM, sections 3.1 to 3.3).
 
     With the context ``p = mean over H, W of x``, of shape ``(N, C, T)``, in each clip::
 
@@ -31,8 +31,8 @@ class AdaptiveTemporalConv2d(nn.Module):
     the 3 of a kernel, the same for all channels. There are no biases. The networks of
     :mod:`stc_ops.models` leave the initial weights, PyTorch's, as they are.
 
-    The publication's formulas have no batch norms in the global branch; they are in its figure and
-    in the authors' code, whose layers these are.
+    The publication's formula of the global branch has no batch norm; the authors' code, whose
+    layers these are, has one.
 
     Args:
         channels: C, at least 4.
@@ -107,6 +107,11 @@ class TAM(nn.Module):
         check_integer("TAM", "stride", stride, minimum=1)
         self.adaptive = AdaptiveTemporalConv2d(channels, num_segments)
         self.conv = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+
+    @property
+    def image_convolution(self) -> nn.Conv2d:
+        """The convolution that starts from an image network's."""
+        return self.conv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.

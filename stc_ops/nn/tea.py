@@ -32,8 +32,8 @@ class MotionExcitation(nn.Module):
     `transform` is a 3x3 convolution of every channel by itself, `expand` a pointwise convolution
     back to C. The two terms of the mean are pooled one by one: the difference is never stored.
 
-    The publication's gate is ``2 * sigmoid(expand(d)) - 1``, without a batch norm; this is that of
-    the authors' code.
+    In the publication's formula the last factor is ``2 * sigmoid(expand(d)) - 1``, twice as large
+    and without a batch norm, and `reduce` has none either; this is the authors' code.
 
     Args:
         channels: C, at least 16.
@@ -78,8 +78,9 @@ class TEA(nn.Module):
     The last group's convolution over time shifts half of the channels each way at first, the others
     leave the frames as they are.
 
-    The publication has neither batch norms nor strides in its formulas, and no
-    special case for the first block of a stage; these are those of the authors' code.
+    The publication's formulas have neither batch norms nor strides, no case apart for the first
+    block of a stage, and no convolution over time in the group that has no 3x3 one; these follow
+    the authors' code.
 
     Args:
         channels: C, of frames and result; a multiple of 8, at least 16. Res2Net's have 13/8 of

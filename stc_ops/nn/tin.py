@@ -61,16 +61,15 @@ class WeightNetwork(nn.Module):
 class TIN(nn.Module):
     """Interlace frames: move a part of the channels along time by learned offsets.
 
-    A layer for the entrance of a block's residual path, as TSM's shift (Shao et al., AAAI 2020,
-    section 3). The first ``C / shift_div`` channels are four equal groups, that move by the clip's
-    offsets ``o = (o0, o1, -o0, -o1)`` and are then weighted frame by frame by
-    ``w = (w0, w1, w0, w1)``, see :func:`interlace`; all other channels stay. Offsets and weights
-    come from the means over H and W of the channels that move, through :class:`OffsetNetwork` and
-    :class:`WeightNetwork`. The networks of :mod:`stc_ops.models` leave their initial weights as
-    they are.
+    A layer for the entrance of a block's residual path, as TSM's shift (Shao et al., AAAI 2020).
+    The first ``C / shift_div`` channels are four equal groups, that move by the clip's offsets
+    ``o = (o0, o1, -o0, -o1)`` and are then weighted frame by frame by ``w = (w0, w1, w0, w1)``, see
+    :func:`interlace`; all other channels stay. Offsets and weights come from the means over H and W
+    of the channels that move, through :class:`OffsetNetwork` and :class:`WeightNetwork`. The
+    networks of :mod:`stc_ops.models` leave their initial weights as they are.
 
-    The publication leaves open how many channels move, how they are grouped and which group has
-    which weight; the authors' code says so, and its training takes ``shift_div=4``.
+    How many channels move, how they are grouped and which group has which weight follow the
+    authors' code and its training, which takes ``shift_div=4``.
 
     Args:
         channels: C of frames and result.
