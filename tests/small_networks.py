@@ -11,7 +11,7 @@ from plain_layers import randomize_norms
 from torch import nn
 
 from stc_ops.models import video_resnet
-from stc_ops.nn import STC, TemporalShift
+from stc_ops.nn import STC, FramesConv3d, TemporalShift
 
 T = 4
 CLASSES = 5
@@ -20,6 +20,10 @@ SIZE = {"depths": (2, 1, 1, 1), "widths": (16, 16, 16, 32)}
 
 def convolution(width, num_segments, stride):
     return nn.Conv2d(width, width, 3, stride, 1, bias=False)
+
+
+def frames_convolution(width, num_segments, stride):
+    return FramesConv3d(width, width, num_segments, stride)
 
 
 def shift(in_channels, num_segments):

@@ -111,6 +111,23 @@ def test_fused_gst_between_its_norms(backend, equal_split, stride, training, mem
     torch.testing.assert_close(torch.autograd.grad(out, inputs, grad), wanted)
 
 
+def test_networks_of_five_axes_can_be_made_channels_last():
+    layer = nn.Sequential(FramesConv3d(4, 6, T), nn.Conv2d(6, 2, 3))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    layer.to(memory_format=torch.channels_last)
+    assert layer[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert layer[1].weight.is_contiguous(memory_format=torch.channels_last)
+    layer.double().to(memory_format=torch.contiguous_format)
+    assert layer[0].weight.is_contiguous()
+    assert layer[0].weight.dtype == torch.float64
+    assert layer.to("meta")[0].weight.shape == (6, 4, 3, 3, 3)
+    layer.to_empty(device="cpu").load_state_dict(before)
+    layer.share_memory()
+    assert layer[0].weight.is_shared()
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name].double())
+
+
 WRONG_ARGUMENTS = {
     "even-kernel": (
         lambda: FramesConv3d(4, 4, T, kernel_size=(3, 2, 3)),

@@ -1,4 +1,4 @@
-"""TAM, TEA, TIN and STM: against their formulas in plain PyTorch, and as parts of networks."""
+"""TAM, TEA, TIN and STM: against their formulas in plain PyTorch; they and others in networks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from small_networks import (
     SIZE,
     assert_same_step,
     convolution,
+    frames_convolution,
     random_clips,
     small,
     unfused_copy,
@@ -40,7 +41,7 @@ from stc_ops.models import (
     video_resnet,
 )
 from stc_ops.models.inference import InferenceBottleneck
-from stc_ops.nn import STM, TAM, TEA, TIN, ChannelwiseTemporalConv2d
+from stc_ops.nn import GST, P3D, STM, TAM, TEA, TIN, ChannelwiseTemporalConv2d
 from stc_ops.nn.tin import interlace
 
 C = 32
@@ -72,6 +73,10 @@ RELATIVES = {
     "tea": partial(video_resnet, TEA, middle_widths=(32, 16, 16, 48)),
     "tin": partial(video_resnet, convolution, entry_layer=TIN),
     "stm": partial(video_resnet, STM),
+    "c3d": partial(video_resnet, frames_convolution),
+    "p3d": partial(video_resnet, P3D),
+    "gst": partial(video_resnet, GST),
+    "gst-large": partial(video_resnet, partial(GST, equal_split=False)),
 }
 # The same as one block with a stride, which compiles faster.
 BLOCKS = {
@@ -80,6 +85,9 @@ BLOCKS = {
     "tea-inner": lambda: Bottleneck(64, 16, 1, TEA(16, T), nn.Identity()),
     "tin": lambda: Bottleneck(64, 16, 2, convolution(16, T, 2), TIN(64, T)),
     "stm": lambda: Bottleneck(64, 16, 2, STM(16, T, 2), nn.Identity()),
+    "c3d": lambda: Bottleneck(64, 16, 2, frames_convolution(16, T, 2), nn.Identity()),
+    "gst": lambda: Bottleneck(64, 16, 2, GST(16, T, 2), nn.Identity()),
+    "gst-large": lambda: Bottleneck(64, 16, 2, GST(16, T, 2, equal_split=False), nn.Identity()),
 }
 every_block = pytest.mark.parametrize("build", BLOCKS.values(), ids=BLOCKS.keys())
 every_relative = pytest.mark.parametrize("build", RELATIVES.values(), ids=RELATIVES.keys())

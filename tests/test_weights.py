@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_networks import convolution
+from small_networks import convolution, frames_convolution
 from torch import nn
 
 from stc_ops.models import (
@@ -17,7 +17,7 @@ from stc_ops.models import (
     tsn_resnet50,
     video_resnet,
 )
-from stc_ops.nn import GST, P3D, STC, FramesConv3d, TemporalConv2d
+from stc_ops.nn import GST, P3D, STC, TemporalConv2d
 
 SIZE = {"depths": (1, 2, 1, 1), "widths": (8, 16, 16, 16)}
 BLOCKS = ("layer1.0", "layer2.0", "layer2.1", "layer3.0", "layer4.0")
@@ -102,10 +102,6 @@ def test_stc_of_only_temporal_branches_takes_no_kernels():
     assert_entries(model, source, result)
     assert result.sliced == ()
     assert {f"{block}.conv2.weight" for block in BLOCKS} <= set(result.unused)
-
-
-def frames_convolution(width, num_segments, stride):
-    return FramesConv3d(width, width, num_segments, stride)
 
 
 OF_OTHER_NETWORKS = {

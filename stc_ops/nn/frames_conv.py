@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -77,6 +79,18 @@ class FramesConv3d(nn.Conv3d):
         clips = x.permute(0, 2, 3, 1).unflatten(0, (-1, self.num_segments))
         out = super().forward(clips.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1).flatten(0, 1)
         return out.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+    def _apply(
+        self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+    ) -> FramesConv3d:
+        # So that Module.to takes channels_last, which five axes cannot have; with time and height
+        # as one axis it is channels_last_3d.
+        def of_five_axes(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.ndim != 5:
+                return fn(tensor)
+            return fn(tensor.flatten(2, 3)).unflatten(2, tensor.shape[2:4])
+
+        return super()._apply(of_five_axes, recurse)
 
     def extra_repr(self) -> str:
         """Return the arguments as ``print(module)`` shows them."""

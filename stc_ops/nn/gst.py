@@ -22,8 +22,8 @@ class GST(nn.Module):
     ``out = cat(spatial(x_s), temporal(x_t))``: a 3x3 convolution to ``alpha * C`` channels and a
     3x3x3 one to the others. GST reads half of the channels in either, GST-Large all of them.
 
-    The publication calls alpha what its code calls its inverse, 4, and gives GST 29.5 G
-    multiply-accumulates where its code has 29.2 G; this is its code's network.
+    The publication gives GST 29.5 G multiply-accumulates; the network of the authors' code, which
+    this is, has 29.2 G. What that code calls alpha is ``1 / (1 - alpha)``, so 4.
 
     Args:
         channels: C, in and out.
