@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from markdown_pages import anchors, code_blocks, links
 
 import stc_ops
 from stc_ops.cost import cost
@@ -18,55 +19,48 @@ MODEL_PAGES = sorted((ROOT / "docs" / "models").glob("*.md"))
 MARKDOWN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 HEADINGS = ("Formula", "Picture", "Shapes", "Cost", "Example", "Notes", "See also")
 
-every_page = pytest.mark.parametrize(
-    "page", [*OPERATOR_PAGES, *MODEL_PAGES], ids=lambda page: f"{page.parent.name}/{page.stem}"
-)
+PAGES = [*OPERATOR_PAGES, *MODEL_PAGES]
 
 
-def without_code(text):
-    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
+def every(pages):
+    return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-def anchors(text):
-    """Return the fragments by which GitHub addresses the headings of a page."""
-    titles = re.findall(r"^#+ (.*)$", without_code(text), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-@every_page
+@every(PAGES)
 def test_examples_run(page):
-    examples = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    examples = code_blocks(page, "python")
     assert examples
     names = {}
     for example in examples:
         exec(compile(example, page.name, "exec"), names)
 
 
-@every_page
+@every(page for page in PAGES if page.name != "README.md")
 def test_sections_are_the_same_on_all_pages(page):
-    if page.name == "README.md":
-        pytest.skip("an index has sections of its own")
     headings = re.findall(r"^## (.*)$", page.read_text(), flags=re.MULTILINE)
     assert tuple(headings) == HEADINGS
 
 
-@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
-def test_relative_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
-        if re.match(r"\w+:", target):
-            continue
+@every(MARKDOWN)
+def test_links_lead_somewhere(page):
+    for target in links(page):
         path, _, fragment = target.partition("#")
-        linked = (page.parent / path).resolve() if path else page
+        linked = page.parent / path if path else page
         assert linked.exists(), target
-        if fragment:
-            assert fragment in anchors(linked.read_text()), target
+        assert not fragment or fragment in anchors(linked), target
+
+
+def test_links_are_found():
+    assert "docs/gates.png" in links(ROOT / "README.md")
+    assert "docs/operators/README.md" in links(ROOT / "README.md")
+    assert "../README.md#what-is-verified-and-how" in links(ROOT / "docs" / "triton-kernels.md")
 
 
 @pytest.mark.parametrize("pages", [OPERATOR_PAGES, MODEL_PAGES], ids=["operators", "models"])
 def test_index_links_every_page_of_its_folder(pages):
-    index = (pages[0].parent / "README.md").read_text()
+    index = links(pages[0].parent / "README.md")
     for page in pages:
-        assert page.name == "README.md" or f"]({page.name})" in index
+        assert page.name == "README.md" or page.name in index
 
 
 @pytest.mark.parametrize("operator", sorted({*stc_ops.operators.__all__} - {"BatchNorm"}))
