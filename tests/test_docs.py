@@ -35,7 +35,7 @@ def test_examples_run(page):
         exec(compile(example, page.name, "exec"), names)
 
 
-@every(page for page in PAGES if page.name != "README.md")
+@every([page for page in PAGES if page.name != "README.md"])
 def test_sections_are_the_same_on_all_pages(page):
     headings = re.findall(r"^## (.*)$", page.read_text(), flags=re.MULTILINE)
     assert tuple(headings) == HEADINGS
