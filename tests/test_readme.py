@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from markdown_pages import code_blocks
 
 import stc_ops
 
@@ -13,13 +14,9 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 
 
-def code_blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), flags=re.DOTALL)
-
-
 def test_the_example_runs_and_gives_the_shapes_it_states():
     names = {}
-    for example in code_blocks("python"):
+    for example in code_blocks(README, "python"):
         exec(compile(example, "README.md", "exec"), names)
     assert names["out"].shape == (16, 64, 56, 56)
     assert names["logits"].shape == (2, 174)
@@ -27,7 +24,7 @@ def test_the_example_runs_and_gives_the_shapes_it_states():
 
 
 def test_ci_takes_its_commands_from_the_readme():
-    main_job, tests = code_blocks("sh")[0].splitlines()
+    main_job, tests = code_blocks(README, "sh")[0].splitlines()
     assert main_job == "pip install '.[video,plot]' && stc-ops run --plot gates.png"
     assert tests == "pip install '.[test]' && pytest"
     script = (ROOT / ".ci" / "run").read_text()
@@ -49,10 +46,3 @@ def test_all_names_exist():
 def test_operators_of_the_table_are_the_public_ones():
     table = re.findall(r"^\| `(\w+)\(", README.read_text(), flags=re.MULTILINE)
     assert {*table, "BatchNorm"} == set(stc_ops.operators.__all__)
-
-
-def test_linked_files_exist():
-    targets = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
-    assert "docs/gates.png" in targets
-    for target in targets:
-        assert (ROOT / target).is_file(), target
