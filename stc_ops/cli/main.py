@@ -10,10 +10,10 @@ from typing import NoReturn
 
 from stc_ops.video import VideoError
 
-from . import config, run
+from . import config, run, tables
 from .errors import CommandError
 
-COMMANDS = (run, config)
+COMMANDS = (run, tables, config)
 PROGRAM = "stc-ops"
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130

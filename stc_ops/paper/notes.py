@@ -1,0 +1,43 @@
+"""What is to be said of rows whose figures do not agree with the paper's, or are no figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+NOTES: Mapping[str, str] = MappingProxyType(
+    {
+        "floor-of-8": (
+            "The formula leaves out that no gate has fewer than 8 hidden channels, max(8, "
+            "(1 - alpha) C / r): here T_S has 8 and not 4. The FLOPs of Table II include it."
+        ),
+        "tsn-top-1": "TSN's top-1 is 17.7 in Table II and 19.7 in Table IV.",
+        "c3d": (
+            "Parameters cited from the GST paper. They contradict Table I and the FLOPs beside "
+            "them: sixteen convolutions of 27 C^2 instead of 9 C^2 make 46.5M."
+        ),
+        "p3d": (
+            "Parameters cited from the GST paper. They contradict Table I and the FLOPs beside "
+            "them: sixteen layers of 12 C^2 instead of 9 C^2 make 27.6M."
+        ),
+        "gst": (
+            "FLOPs cited from the GST paper, whose official code has 29.178G by the same counting "
+            "(twice that for 16 frames)."
+        ),
+        "gst-large": (
+            "Cited from the GST paper. Its input is not split: both paths see all channels."
+        ),
+        "alpha-0": (
+            "The FLOPs are those of alpha = 1, a slip: sixteen 3x1x1 convolutions and their gates "
+            "have fewer than any 3x3."
+        ),
+        "stc-equal": (
+            "Both branches take half of the channels and give alpha C and (1 - alpha) C. "
+            "Parameters agree; where the other 0.2G of FLOPs are is not known."
+        ),
+        "sum-of-rounded": (
+            "The paper adds two rounded figures, 26.9 + 53.6; the sum, rounded once, is 80.4."
+        ),
+    }
+)
+"""By the names that rows have for them."""
