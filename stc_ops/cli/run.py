@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from stc_ops.backends import select_backend
 from stc_ops.cost import cost
 from stc_ops.video import (
     Clip,
@@ -22,11 +19,11 @@ from stc_ops.video import (
 )
 
 from .comparison import compare_with_reference
-from .errors import CommandError
+from .figure_file import figure_file, write_figure
 from .gates import Gates, last_gates
 from .labels import read_labels
 from .network import DEFAULT_CLASSES, build_network, load_weights, num_classes_of, set_weights
-from .output_file import whole_file
+from .options import backend_on, positive_integer
 from .progress import progress_bar
 from .report import Report
 
@@ -57,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--num-segments",
-        type=_positive_integer,
+        type=positive_integer,
         default=8,
         metavar="T",
         help="frames to sample (default: %(default)s)",
@@ -80,8 +77,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the network as `options` say and print a report."""
-    backend = _backend(options.device)
-    with _figure_file(options.plot) as figure_file:
+    backend = backend_on(options.device, "stc-ops run")
+    with figure_file(options.plot, "--plot") as unfinished:
         model, labels = _network_and_labels(options)
         video = options.video or sample_clip_path()
         with progress_bar("decoding") as on_frame:
@@ -93,9 +90,9 @@ def run(options: argparse.Namespace) -> None:
             comparison = compare_with_reference(model, frames, on_run)
         with progress_bar("finishing"):
             network_cost = cost(model, frames.shape)
-            if figure_file is not None:
+            if unfinished is not None:
                 title = f"{video.name}: gates of the last block of {_network_name(options)}"
-                _draw(figure_file, options.plot, crops, clip, last_gates(model, frames), title)
+                _draw(unfinished, options.plot, crops, clip, last_gates(model, frames), title)
     print(
         Report(
             video=video,
@@ -124,55 +121,16 @@ def _network_and_labels(options: argparse.Namespace) -> tuple[nn.Module, list[st
     return model, labels
 
 
-def _backend(device: str) -> str:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise CommandError("--device cuda: this machine has no CUDA device")
-    try:
-        return select_backend("stc-ops run", torch.device(device))
-    except RuntimeError as error:
-        raise CommandError(str(error)) from error
-
-
 def _network_name(options: argparse.Namespace) -> str:
     network = "STC-Light-ResNet-50" if options.light else "STC-ResNet-50"
     weights = f"weights {options.weights.name}" if options.weights else "random weights"
     return f"{network}, {weights}"
 
 
-def _figure_file(plot: Path | None) -> contextlib.AbstractContextManager[Path | None]:
-    """Find out at once whether the figure can be drawn and written."""
-    if plot is None:
-        return contextlib.nullcontext()
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError as error:
-        raise CommandError("--plot needs matplotlib: pip install 'stc_ops[plot]'") from error
-    from .figure import figure_formats
-
-    if plot.suffix[1:].lower() not in figure_formats():
-        raise CommandError(
-            f"cannot write '{plot}': its name must end in one of {', '.join(figure_formats())}"
-        )
-    return whole_file(plot)
-
-
 def _draw(
-    figure_file: Path, plot: Path, crops: torch.Tensor, clip: Clip, gates: Gates, title: str
+    unfinished: Path, plot: Path, crops: torch.Tensor, clip: Clip, gates: Gates, title: str
 ) -> None:
-    from .figure import draw_gates, save_figure
+    from .figure import draw_gates
 
     figure = draw_gates(crops.permute(0, 2, 3, 1).numpy(), clip.seconds, gates, title)
-    try:
-        save_figure(figure, figure_file, plot.suffix[1:].lower())
-    except OSError as error:
-        raise CommandError(f"cannot write '{plot}': {error}") from error
-
-
-def _positive_integer(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be an integer, got '{text}'") from error
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
+    write_figure(figure, unfinished, plot)

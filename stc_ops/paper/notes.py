@@ -35,6 +35,11 @@ NOTES: Mapping[str, str] = MappingProxyType(
             "Both branches take half of the channels and give alpha C and (1 - alpha) C. "
             "Parameters agree; where the other 0.2G of FLOPs are is not known."
         ),
+        "i3d": (
+            "Wang & Gupta's network (ECCV 2018), with 3x1x1 kernels in about every second block, a "
+            "5x7x7 stem, a pool over time, and 400 classes. The I3D of this package is C3D, which "
+            "starts from an image network."
+        ),
         "sum-of-rounded": (
             "The paper adds two rounded figures, 26.9 + 53.6; the sum, rounded once, is 80.4."
         ),

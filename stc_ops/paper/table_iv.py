@@ -6,7 +6,7 @@ from .rows import BuiltNetwork, ComparisonRow, Method
 
 _TSN = Method("TSN", "ResNet-50", "ImageNet", BuiltNetwork("tsn"))
 _ECO = Method("ECO", "ResNet-18", "Kinetics")
-_I3D = Method("I3D", "3DResNet-50", "ImageNet", BuiltNetwork("i3d"))
+_I3D = Method("I3D", "3DResNet-50", "ImageNet")
 _NL_I3D = Method("NLI3D", "3DResNet-50", "ImageNet")
 _NL_I3D_GCN = Method("NLI3D+GCN", "3DResNet-50", "ImageNet")
 _TSM_TPN = Method("TSM+TPN", "ResNet-50", "ImageNet")
@@ -30,7 +30,9 @@ TABLE_IV = (
     ComparisonRow(_TSN, (8,), 1, 1, "23.9M", "32.9G", "19.7", "46.6", "30", "60.5", ("tsn-top-1",)),
     ComparisonRow(_ECO, (8,), 1, 1, "47.5M", "32G", "39.6", None, None, None),
     ComparisonRow(_ECO, (16,), 1, 1, "47.5M", "64G", "41.4", None, None, None),
-    ComparisonRow(_I3D, (32,), 1, 2, "28.0M", "153.0G x 1 x 2", "41.6", "72.2", None, None),
+    ComparisonRow(
+        _I3D, (32,), 1, 2, "28.0M", "153.0G x 1 x 2", "41.6", "72.2", None, None, ("i3d",)
+    ),
     ComparisonRow(_NL_I3D, (32,), 1, 2, "35.3M", "168.0G x 1 x 2", "44.4", "76", None, None),
     ComparisonRow(_NL_I3D_GCN, (32,), 1, 2, "62.2M", "303.0G x 1 x 2", "46.1", "76.8", None, None),
     ComparisonRow(_TSM_TPN, (8,), 1, 1, "24.3M", "33.0G x 1 x 1", "49", None, "62", None),

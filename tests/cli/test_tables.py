@@ -172,6 +172,7 @@ class TestComputed:
         }
         assert missing == {
             "ECO",
+            "I3D",
             "NLI3D",
             "NLI3D+GCN",
             "TSM+TPN",

@@ -1,0 +1,45 @@
+"""What the figures of `stc-ops plot` have in common."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .figure import DOTS_PER_INCH, GRID_COLOUR, NOTE_FONT, NOTE_LINE, STYLE
+from .figure_layout import MARGIN, TEXT_LINE, WIDTH, Page
+
+# Okabe and Ito's: told apart by colour-blind readers too.
+BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
+GREY = "#767676"
+CHARACTERS_OF_A_NOTE = 148
+AXIS_LABELS = 0.42
+
+
+def new_page(height: float, notes: Sequence[str]) -> Page:
+    """Return an empty page of some height, and below it notes.
+
+    Must be called, and the page be drawn on, within `plot_style`.
+    """
+    lines = [line for note in notes for line in textwrap.wrap(note, CHARACTERS_OF_A_NOTE)]
+    whole = height + len(lines) * NOTE_LINE + MARGIN
+    page = Page(Figure(figsize=(WIDTH, whole), dpi=DOTS_PER_INCH))
+    for number, line in enumerate(lines):
+        top = height + number * NOTE_LINE - (TEXT_LINE - NOTE_LINE) / 2
+        page.text(MARGIN, top, line, fontsize=NOTE_FONT)
+    return page
+
+
+def plot_style() -> rc_context:
+    """Return the context that figures are drawn in."""
+    return rc_context(STYLE)
+
+
+def tidy(axes: Axes) -> None:
+    """Leave of a frame what a reader needs."""
+    axes.grid(linewidth=0.4, color=GRID_COLOUR)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
