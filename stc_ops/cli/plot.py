@@ -45,9 +45,11 @@ def _add_tradeoff(figures: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--measurements",
         type=Path,
+        nargs="+",
         required=True,
         metavar="CSV",
-        help="what 'stc-ops bench models' wrote",
+        help="what 'stc-ops bench models --output' wrote; of several runs, such as one with 8 and "
+        "one with 16 frames, all files",
     )
     _add_output(parser)
     parser.set_defaults(command=plot_tradeoff)

@@ -17,6 +17,8 @@ BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
 GREY = "#767676"
 CHARACTERS_OF_A_NOTE = 148
 AXIS_LABELS = 0.42
+# Room for the label of a vertical axis and five characters at its ticks.
+LEFT_AXIS = 0.52
 
 
 def new_page(height: float, notes: Sequence[str]) -> Page:
@@ -24,7 +26,8 @@ def new_page(height: float, notes: Sequence[str]) -> Page:
 
     Must be called, and the page be drawn on, within `plot_style`.
     """
-    lines = [line for note in notes for line in textwrap.wrap(note, CHARACTERS_OF_A_NOTE)]
+    wrap = textwrap.TextWrapper(CHARACTERS_OF_A_NOTE, break_on_hyphens=False).wrap
+    lines = [line for note in notes for line in wrap(note)]
     whole = height + len(lines) * NOTE_LINE + MARGIN
     page = Page(Figure(figsize=(WIDTH, whole), dpi=DOTS_PER_INCH))
     for number, line in enumerate(lines):
@@ -36,6 +39,13 @@ def new_page(height: float, notes: Sequence[str]) -> Page:
 def plot_style() -> rc_context:
     """Return the context that figures are drawn in."""
     return rc_context(STYLE)
+
+
+def label_left(axes: Axes, text: str) -> None:
+    """Label the vertical axis at the left end of `LEFT_AXIS`, however wide its numbers are."""
+    page_width, _ = axes.figure.get_size_inches()
+    axes.set_ylabel(text, verticalalignment="top")
+    axes.yaxis.set_label_coords(-LEFT_AXIS / (axes.get_position().width * page_width), 0.5)
 
 
 def tidy(axes: Axes) -> None:

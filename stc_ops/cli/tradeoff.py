@@ -78,17 +78,16 @@ def counted_macs(
     return macs
 
 
-def read_measurements(path: Path) -> Measurements:
+def read_measurements(paths: Sequence[Path]) -> Measurements:
     """Read what `stc-ops bench models` wrote; of each network the fastest variant of this package.
 
+    Args:
+        paths: of one or more files, such as one for 8 frames and one for 16.
+
     Raises:
-        CommandError: if the file cannot be read, or has no such rows, or of several settings.
+        CommandError: if a file cannot be read or has no such rows, or they are of several settings.
     """
-    rows = [row for row in read_csv(path, COLUMNS) if _is_of_interest(row)]
-    if not rows:
-        raise CommandError(
-            f"'{path}' has no row of mode eval and variant {' or '.join(OF_THIS_PACKAGE)}"
-        )
+    rows = [row for path in paths for row in _rows_of_interest(path)]
     setting = {column: _the_same_in_all(rows, column) for column in SETTING}
     seconds: dict[tuple[str, int], float] = {}
     for row in rows:
@@ -100,14 +99,24 @@ def read_measurements(path: Path) -> Measurements:
     return Measurements(seconds, setting)
 
 
+def _rows_of_interest(path: Path) -> list[CsvRow]:
+    rows = [row for row in read_csv(path, COLUMNS) if _is_of_interest(row)]
+    if not rows:
+        raise CommandError(
+            f"'{path}' has no row of mode eval and variant {' or '.join(OF_THIS_PACKAGE)}"
+        )
+    return rows
+
+
 def _is_of_interest(row: CsvRow) -> bool:
     mode, variant = row.one_of("mode", MODES), row.one_of("variant", VARIANTS)
     return mode == "eval" and variant in OF_THIS_PACKAGE
 
 
 def _the_same_in_all(rows: Sequence[CsvRow], column: str) -> str:
-    first = rows[0].values[column]
+    first = rows[0]
     for row in rows:
-        if row.values[column] != first:
-            raise row.error(column, f"'{first}' as in line {rows[0].line}")
-    return first
+        if row.values[column] != first.values[column]:
+            expected = f"'{first.values[column]}' as in '{first.path}' line {first.line}"
+            raise row.error(column, expected)
+    return first.values[column]

@@ -13,12 +13,22 @@ from stc_ops.models import NETWORKS
 
 from .figure_layout import MARGIN, TEXT_LINE, WIDTH
 from .label_placement import Label, place_labels
-from .plot_page import AXIS_LABELS, BLUE, GREY, VERMILLION, new_page, plot_style, tidy
+from .plot_page import (
+    AXIS_LABELS,
+    BLUE,
+    GREY,
+    LEFT_AXIS,
+    VERMILLION,
+    label_left,
+    new_page,
+    plot_style,
+    tidy,
+)
 from .tradeoff import Accuracy, Measurements
 
 LOWEST_TOP1 = 40
 PANEL_HEIGHT = 3.0
-LEFT_AXIS, BETWEEN = 0.42, 0.25
+BETWEEN = 0.25
 COLOURS = {"stc": BLUE, "stc-light": VERMILLION}
 MARKERS = {8: "o", 16: "s"}
 LABEL_FONT = 7
@@ -51,7 +61,7 @@ def draw_tradeoff(
         for axes in (left, right):
             axes.set_ylim(lowest - room, highest + room)
         left.set(xlabel="multiply-accumulates of one clip (G), counted")
-        left.set(ylabel="top-1 (%), Something-Something V1, quoted")
+        label_left(left, "top-1 (%), Something-Something V1, quoted")
         right.set(xlabel="evaluation of one clip (ms), measured")
         right.tick_params(labelleft=False)
         _draw_panel(left, shown, billions)

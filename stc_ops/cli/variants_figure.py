@@ -8,11 +8,21 @@ from matplotlib.ticker import MaxNLocator
 
 from .figure_layout import MARGIN, TEXT_LINE, WIDTH
 from .label_placement import Label, place_labels
-from .plot_page import AXIS_LABELS, BLUE, GREEN, GREY, VERMILLION, new_page, plot_style, tidy
+from .plot_page import (
+    AXIS_LABELS,
+    BLUE,
+    GREEN,
+    GREY,
+    LEFT_AXIS,
+    VERMILLION,
+    label_left,
+    new_page,
+    plot_style,
+    tidy,
+)
 from .variants import ALPHAS, VARIANTS, Results
 
 PANEL_HEIGHT = 3.0
-LEFT_AXIS = 0.42
 STYLES = dict(zip(VARIANTS, ((GREEN, "^"), (VERMILLION, "s"), (BLUE, "o")), strict=True))
 LABEL_FONT = 8
 QUOTED_NOTE = (
@@ -55,7 +65,8 @@ def draw_variants(results: Results, quoted: Results, title: str) -> Figure:
             colour, marker = STYLES[variant]
             axes.plot(alpha, top1, marker, color=colour, markersize=7, fillstyle="none")
         axes.set_xticks([float(alpha) for alpha in ALPHAS.values()], list(ALPHAS))
-        axes.set(xlabel="alpha, the share of the channels that S_T takes", ylabel="top-1 (%)")
+        axes.set_xlabel("alpha, the share of the channels that S_T takes")
+        label_left(axes, "top-1 (%)")
         axes.set_xlim(-0.05, 1.2)
         axes.margins(y=0.08)
         axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))

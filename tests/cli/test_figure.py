@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from command_line import error_line
+from figure_texts import assert_texts_stay_on_the_page_and_apart, texts_of
 
 from stc_ops.cli import run
 from stc_ops.cli.gates import Gates
@@ -85,34 +86,10 @@ class TestFigure:
         seconds = [0.4 + 100 * number for number in range(num_segments)]
         return figure.draw_gates(crops, seconds, Gates(temporal, spatial), title)
 
-    def texts(self, drawn):
-        return [
-            text.get_text() for text in drawn.findobj(lambda artist: hasattr(artist, "get_text"))
-        ]
-
     @pytest.mark.parametrize("num_segments", [1, 2, 3, 4, 5, 8, 12, 16, 33])
     def test_texts_stay_on_the_page_and_apart(self, figure, num_segments, monkeypatch):
-        from matplotlib.text import Text
-
-        drawn_texts = []
-        draw_text = Text.draw
-
-        def record(text, renderer, *arguments, **options):
-            if text.get_visible() and text.get_text():
-                drawn_texts.append(text)
-            draw_text(text, renderer, *arguments, **options)
-
-        monkeypatch.setattr(Text, "draw", record)
         drawn = self.draw(figure, num_segments, title="long " * 50)
-        drawn.draw_without_rendering()
-        page = drawn.bbox
-        boxes = [(text, text.get_window_extent()) for text in drawn_texts]
-        assert len(boxes) > 15
-        for number, (text, box) in enumerate(boxes):
-            assert page.x0 <= box.x0 <= box.x1 <= page.x1, text
-            assert page.y0 <= box.y0 <= box.y1 <= page.y1, text
-            for other, other_box in boxes[number + 1 :]:
-                assert not box.overlaps(other_box), (text, other)
+        assert assert_texts_stay_on_the_page_and_apart(drawn, monkeypatch) > 15
 
     def test_marks_the_frame_of_the_highest_gate(self, figure):
         temporal = torch.full((6, 8), 0.5, dtype=torch.float64)
@@ -122,7 +99,7 @@ class TestFigure:
             axes.get_title() for axes in drawn.axes if axes.title.get_color() == figure.PEAK_COLOUR
         ]
         assert marked == ["4: 300 s", "4"]
-        assert "(a) Sampled frames, red where the temporal gate is highest" in self.texts(drawn)
+        assert "(a) Sampled frames, red where the temporal gate is highest" in texts_of(drawn)
 
     def test_constant_gates_mark_nothing(self, figure):
         drawn = self.draw(
@@ -130,7 +107,7 @@ class TestFigure:
             temporal=torch.full((6, 8), 0.5, dtype=torch.float64),
             spatial=torch.full((2, 7, 7), 0.5, dtype=torch.float64),
         )
-        assert "(a) Sampled frames" in self.texts(drawn)
+        assert "(a) Sampled frames" in texts_of(drawn)
 
     @pytest.mark.parametrize("everywhere", [False, True])
     def test_gates_that_are_not_finite_are_counted(self, figure, everywhere):
@@ -142,7 +119,7 @@ class TestFigure:
         drawn = self.draw(figure, temporal=temporal, spatial=spatial)
         drawn.draw_without_rendering()
         counts = "8 of 8 values in (b), 49 of 49" if everywhere else "2 of 8 values in (b), 2 of 49"
-        assert f"Not finite, and not drawn: {counts} in (c)." in self.texts(drawn)
+        assert f"Not finite, and not drawn: {counts} in (c)." in texts_of(drawn)
 
     def test_values_are_drawn_as_they_are(self, figure):
         temporal = torch.rand(6, 8, dtype=torch.float64)
