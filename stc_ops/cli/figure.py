@@ -17,7 +17,17 @@ from torch.nn import functional as F
 
 from stc_ops.video import middle_frame_indices
 
-from .figure_layout import GAP, MARGIN, TEXT_LINE, TILE_LABEL, WIDTH, Page, TileGrid, largest_tiles
+from .figure_layout import (
+    GAP,
+    MARGIN,
+    TEXT_LINE,
+    TILE_LABEL,
+    WIDTH,
+    Page,
+    TileGrid,
+    largest_tiles,
+    shortened,
+)
 from .gates import Gates
 
 COLUMNS = 8
@@ -85,7 +95,7 @@ def draw_gates(
     with rc_context(STYLE):
         height = lower_top + LOWER_HEIGHT + TIME_AXIS_HEIGHT
         page = Page(Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH))
-        page.text(MARGIN, MARGIN, _shortened(title), weight="bold")
+        page.text(MARGIN, MARGIN, shortened(title, LONGEST_TITLE), weight="bold")
         _draw_frames(page, upper, crops, shown, seconds, peaks)
         _draw_temporal_gate(page, lower_title, temporal, peaks, len(gates.temporal))
         _draw_spatial_gate(page, lower_title, crops, spatial, peaks, len(gates.spatial))
@@ -247,10 +257,3 @@ def _upsampled(gate: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 def _evenly_spaced(count: int, most: int) -> list[int]:
     return middle_frame_indices(count, min(count, most))
-
-
-def _shortened(title: str) -> str:
-    if len(title) <= LONGEST_TITLE:
-        return title
-    half = LONGEST_TITLE // 2
-    return f"{title[:half]} … {title[-half:]}"

@@ -72,3 +72,11 @@ def largest_tiles(count: int, left: float, top: float, width: float, height: flo
         )
         grids.append(TileGrid(left, top, columns, tile))
     return max(grids, key=lambda grid: (round(grid.tile, 6), -grid.columns))
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text without its middle if it has more than `longest` characters."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} … {text[-half:]}"

@@ -15,7 +15,7 @@ from .figure_layout import MARGIN, TEXT_LINE, WIDTH, Page
 # Okabe and Ito's: told apart by colour-blind readers too.
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
 GREY = "#767676"
-CHARACTERS_OF_A_NOTE = 148
+CHARACTERS_OF_A_NOTE = 142
 AXIS_LABELS = 0.42
 # Room for the label of a vertical axis and five characters at its ticks.
 LEFT_AXIS = 0.52

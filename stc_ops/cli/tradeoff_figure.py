@@ -140,9 +140,9 @@ def _left_out(
         for name, network in NETWORKS.items()
         if name not in quoted
     ]
-    untimed = [
-        f"{each.title} of {each.num_segments} frames"
-        for each in shown
-        if each.setting not in measured.seconds
-    ]
-    return low + unquoted + ([f"not measured: {', '.join(untimed)}"] if untimed else [])
+    untimed: dict[str, list[str]] = {}
+    for each in shown:
+        if each.setting not in measured.seconds:
+            untimed.setdefault(each.title, []).append(str(each.num_segments))
+    names = [f"{title} ({' and '.join(frames)} frames)" for title, frames in untimed.items()]
+    return low + unquoted + ([f"not measured: {', '.join(names)}"] if names else [])

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .figure_layout import MARGIN, TEXT_LINE, WIDTH
+from .figure_layout import MARGIN, TEXT_LINE, WIDTH, shortened
 from .label_placement import Label, place_labels
 from .plot_page import (
     AXIS_LABELS,
@@ -25,6 +25,7 @@ from .variants import ALPHAS, VARIANTS, Results
 PANEL_HEIGHT = 3.0
 STYLES = dict(zip(VARIANTS, ((GREEN, "^"), (VERMILLION, "s"), (BLUE, "o")), strict=True))
 LABEL_FONT = 8
+LONGEST_TITLE = 50
 QUOTED_NOTE = (
     "Hollow: quoted from the paper (8 frames, Something-Something V1), Table II for STC, Table III "
     "for Sim-STC at alpha = 0. At alpha = 0 NonShift-STC is STC; at alpha = 1 Sim-STC is TSN, with "
@@ -43,7 +44,7 @@ def draw_variants(results: Results, quoted: Results, title: str) -> Figure:
     top = MARGIN + 2 * TEXT_LINE
     with plot_style():
         page = new_page(top + PANEL_HEIGHT + AXIS_LABELS, [QUOTED_NOTE] if quoted else [])
-        page.text(MARGIN, MARGIN, title, weight="bold")
+        page.text(MARGIN, MARGIN, shortened(title, LONGEST_TITLE), weight="bold")
         left = MARGIN + LEFT_AXIS
         axes = page.axes(left, top, WIDTH - MARGIN - left, PANEL_HEIGHT)
         lines = {
