@@ -40,6 +40,20 @@ NOTES: Mapping[str, str] = MappingProxyType(
             "5x7x7 stem, a pool over time, and 400 classes. The I3D of this package is C3D, which "
             "starts from an image network."
         ),
+        "tin": (
+            "24.3M parameters are a ResNet-50's with the 400 classes of Kinetics (24.33M), without "
+            "TIN's own 0.03M. Where the other 1.1G of FLOPs are is not known: TIN's networks see "
+            "means over height and width, and have next to none."
+        ),
+        "tam": (
+            "With the 400 classes of Kinetics there are 25.59M parameters. The FLOPs agree when "
+            "they are rounded to whole G, 33 and 66."
+        ),
+        "stm": "Parameters agree; where the other 0.1G of FLOPs of 8 frames are is not known.",
+        "tea": (
+            "Parameters agree. The FLOPs of 8 frames agree when they are rounded to whole G, 35; "
+            "70.0 is twice that."
+        ),
         "sum-of-rounded": (
             "The paper adds two rounded figures, 26.9 + 53.6; the sum, rounded once, is 80.4."
         ),

@@ -36,13 +36,19 @@ TABLE_IV = (
     ComparisonRow(_NL_I3D, (32,), 1, 2, "35.3M", "168.0G x 1 x 2", "44.4", "76", None, None),
     ComparisonRow(_NL_I3D_GCN, (32,), 1, 2, "62.2M", "303.0G x 1 x 2", "46.1", "76.8", None, None),
     ComparisonRow(_TSM_TPN, (8,), 1, 1, "24.3M", "33.0G x 1 x 1", "49", None, "62", None),
-    ComparisonRow(_TIN, (8,), 1, 1, "24.3M", "34.0G x 1 x 1", "45.8", "75.1", None, None),
-    ComparisonRow(_TIN, (16,), 1, 1, "24.3M", "67.0G x 1 x 1", "47.0", "76.5", "60.1", "86.4"),
+    ComparisonRow(_TIN, (8,), 1, 1, "24.3M", "34.0G x 1 x 1", "45.8", "75.1", None, None, ("tin",)),
+    ComparisonRow(
+        _TIN, (16,), 1, 1, "24.3M", "67.0G x 1 x 1", "47.0", "76.5", "60.1", "86.4", ("tin",)
+    ),
     ComparisonRow(_TEINET, (8,), 1, 1, "30.4M", "33.0G x 1 x 1", "47.4", None, "61.3", None),
     ComparisonRow(_TEINET, (16,), 1, 1, "30.4M", "66.0G x 1 x 1", "49.9", None, "62.1", None),
     ComparisonRow(_RUBIKSNET, (8,), 1, 2, None, None, "46.4", "74.5", "61.7", "87.3"),
-    ComparisonRow(_TAM, (8,), 1, 1, "25.6M", "33.0G x 1 x 1", "46.5", "75.8", "60.5", "86.2"),
-    ComparisonRow(_TAM, (16,), 1, 1, "25.6M", "66.0G x 1 x 1", "47.6", "77.7", "62.5", "87.6"),
+    ComparisonRow(
+        _TAM, (8,), 1, 1, "25.6M", "33.0G x 1 x 1", "46.5", "75.8", "60.5", "86.2", ("tam",)
+    ),
+    ComparisonRow(
+        _TAM, (16,), 1, 1, "25.6M", "66.0G x 1 x 1", "47.6", "77.7", "62.5", "87.6", ("tam",)
+    ),
     ComparisonRow(
         _BLVNET_TAM, (8,), 1, 2, "25.0M", "23.8G x 1 x 2", "46.4", "76.6", "59.1", "86.0"
     ),
@@ -57,11 +63,19 @@ TABLE_IV = (
     ComparisonRow(_SMALLBIG, (8,), 3, 2, None, "57.0G x 3 x 2", "48.3", "78.1", "61.6", "87.7"),
     ComparisonRow(_SMALLBIG, (16,), 3, 2, None, "114.0G x 3 x 2", "50.0", "79.8", "63.8", "88.9"),
     ComparisonRow(_V4D, (8,), 10, 3, None, None, "50.4", None, None, None),
-    ComparisonRow(_STM, (8,), 3, 10, "24.0M", "33.3G x 3 x 10", "49.2", "79.3", "62.3", "88.8"),
-    ComparisonRow(_STM, (16,), 3, 10, "24.0M", "66.5G x 3 x 10", "50.7", "80.4", "64.2", "89.8"),
-    ComparisonRow(_TEA, (8,), 1, 1, "24.5M", "35.0G x 1 x 1", "48.9", "78.1", None, None),
-    ComparisonRow(_TEA, (8,), 3, 10, "24.5M", "35.0G x 3 x 10", "51.7", "80.5", None, None),
-    ComparisonRow(_TEA, (16,), 3, 10, "24.5M", "70.0G x 3 x 10", "52.3", "81.9", None, None),
+    ComparisonRow(
+        _STM, (8,), 3, 10, "24.0M", "33.3G x 3 x 10", "49.2", "79.3", "62.3", "88.8", ("stm",)
+    ),
+    ComparisonRow(
+        _STM, (16,), 3, 10, "24.0M", "66.5G x 3 x 10", "50.7", "80.4", "64.2", "89.8", ("stm",)
+    ),
+    ComparisonRow(_TEA, (8,), 1, 1, "24.5M", "35.0G x 1 x 1", "48.9", "78.1", None, None, ("tea",)),
+    ComparisonRow(
+        _TEA, (8,), 3, 10, "24.5M", "35.0G x 3 x 10", "51.7", "80.5", None, None, ("tea",)
+    ),
+    ComparisonRow(
+        _TEA, (16,), 3, 10, "24.5M", "70.0G x 3 x 10", "52.3", "81.9", None, None, ("tea",)
+    ),
     ComparisonRow(_STC, (8,), 1, 1, "22.0M", "26.9G x 1 x 1", "48.3", "77.4", "61.2", "87.1"),
     ComparisonRow(_STC, (8,), 3, 2, "22.0M", "26.9G x 3 x 2", "50.1", "79.1", "63.3", "88.7"),
     ComparisonRow(_STC, (8,), 3, 10, "22.0M", "26.9G x 3 x 10", "51.1", "79.7", "63.4", "88.6"),
