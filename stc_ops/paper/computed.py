@@ -128,7 +128,7 @@ def _comparison_row(row: ComparisonRow, counts: Counts) -> ComputedRow:
             "V2 top-1": row.v2_top1,
             "V2 top-5": row.v2_top5,
         },
-        notes=row.notes,
+        notes=row.method.notes,
     )
 
 

@@ -74,12 +74,14 @@ class Method:
         backbone: what it is made of.
         pretraining: the data that its weights come from.
         network: what this package builds; None where it has no such network.
+        notes: keys of :data:`stc_ops.paper.NOTES`.
     """
 
     name: str
     backbone: str
     pretraining: str
     network: BuiltNetwork | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,6 @@ class ComparisonRow:
         v1_top5: on V1.
         v2_top1: on V2.
         v2_top5: on V2.
-        notes: keys of :data:`stc_ops.paper.NOTES`.
     """
 
     method: Method
@@ -110,4 +111,3 @@ class ComparisonRow:
     v1_top5: str | None
     v2_top1: str | None
     v2_top5: str | None
-    notes: tuple[str, ...] = ()
