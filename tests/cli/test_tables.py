@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+from pathlib import Path
 
 import pytest
 from command_line import error_line
@@ -211,6 +212,10 @@ class TestFormats:
         quotation = "Accuracies (%) are quoted from the paper; nothing here was trained."
         assert lines.count(quotation) == 2
         assert text.isascii()
+
+    def test_the_page_in_docs_is_this_one(self, tables):
+        page = Path(__file__).parents[2] / "docs" / "tables.md"
+        assert page.read_text(encoding="utf-8") == markdown(list(tables.values())) + "\n"
 
     def test_every_row_refers_to_its_notes(self, tables):
         text = markdown([tables[2]])
