@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from results import ON_GPU
 from torch.utils import collect_env
+
+from stc_ops import measuring
 
 
 class Device(NamedTuple):
@@ -35,34 +37,6 @@ class Device(NamedTuple):
     why_not: Callable[[], str | None]
 
 
-class _StreamMoment:
-    """Now on the current stream: when all that was launched on it before is done."""
-
-    def __init__(self) -> None:
-        self.event = torch.cuda.Event(enable_timing=True)
-        self.event.record()
-
-    def __sub__(self, earlier: _StreamMoment) -> float:
-        self.event.synchronize()
-        return earlier.event.elapsed_time(self.event) / 1e3
-
-
-def stream_now() -> _StreamMoment:
-    """Return a moment that can be subtracted from a later one; only that waits for the device."""
-    return _StreamMoment()
-
-
-def _twice_the_l2() -> int:
-    return 2 * torch.cuda.get_device_properties().L2_cache_size
-
-
-def _cuda_peak_bytes(function: Callable[[], object]) -> int:
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    function()
-    return torch.cuda.max_memory_allocated() - before
-
-
 def _why_not_cuda() -> str | None:
     return None if torch.cuda.is_available() else "this machine has no CUDA device"
 
@@ -71,8 +45,8 @@ CPU = Device(
     name="cpu",
     backends=("cpu",),
     suffix="",
-    now=time.perf_counter,
-    evicted_bytes=lambda: 64 * 2**20,
+    now=measuring.clock_of("cpu"),
+    evicted_bytes=functools.partial(measuring.evicted_bytes, "cpu"),
     peak_bytes=None,
     why_not=lambda: None,
 )
@@ -80,9 +54,9 @@ CUDA = Device(
     name="cuda",
     backends=("cuda", "triton"),
     suffix=ON_GPU,
-    now=stream_now,
-    evicted_bytes=_twice_the_l2,
-    peak_bytes=_cuda_peak_bytes,
+    now=measuring.clock_of("cuda"),
+    evicted_bytes=functools.partial(measuring.evicted_bytes, "cuda"),
+    peak_bytes=functools.partial(measuring.peak_bytes, device="cuda"),
     why_not=_why_not_cuda,
 )
 DEVICES = (CPU, CUDA)

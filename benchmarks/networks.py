@@ -19,6 +19,7 @@ from timing import time_in_turns
 from torch import nn
 
 import stc_ops
+from stc_ops import measuring
 from stc_ops.backends import why_not
 from stc_ops.models import stc_resnet50, tsn_resnet50
 
@@ -204,24 +205,7 @@ def saved_bytes(name: str, setting: Setting) -> int:
     variant = VARIANTS[name]
     model = _copied_network(variant).train()
     with variant.context():
-        return bytes_saved_by(model, _frames(setting, variant.device))
-
-
-def bytes_saved_by(model: nn.Module, frames: torch.Tensor) -> int:
-    """Return the bytes that a forward of `model` saves for backward, beside its parameters."""
-    parameters = {each.untyped_storage().data_ptr() for each in model.parameters()}
-    storages: dict[int, int] = {}
-
-    def count(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda saved: saved):
-        # Alive until all is counted, so that no address is used twice.
-        logits = model(frames)
-    del logits
-    return sum(size for address, size in storages.items() if address not in parameters)
+        return measuring.saved_bytes(model, _frames(setting, variant.device))
 
 
 def verify(name: str, actual: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
@@ -235,8 +219,7 @@ def verify(name: str, actual: list[torch.Tensor], expected: list[torch.Tensor]) 
 def _verify_norm(
     what: str, actual: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float
 ) -> None:
-    got, want = (torch.cat([each.flatten() for each in tensors]) for tensors in (actual, expected))
-    difference = torch.linalg.vector_norm(got - want) / torch.linalg.vector_norm(want)
+    difference = measuring.relative_difference(actual, expected)
     # NaN is no more right than what is too far.
     if not difference <= tolerance:
         raise AssertionError(f"{what} differs from eager PyTorch's by {difference:.3g} of its norm")

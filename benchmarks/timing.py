@@ -8,19 +8,10 @@ from collections.abc import Callable, Mapping
 import torch
 from devices import Device
 
+from stc_ops.measuring import seconds_of
+
 SECONDS_PER_ROW = 0.3
 MIN_ROUNDS, MAX_ROUNDS = 11, 41
-
-
-def timed(device: Device, function: Callable[[], object]) -> float:
-    """Return the seconds of one call, its results freed within.
-
-    On a GPU they are the device's. It is idle before, but for what evicts the caches, behind which
-    the first launches hide; so every call has the same start.
-    """
-    start = device.now()
-    function()
-    return device.now() - start
 
 
 def time_in_turns(
@@ -36,13 +27,15 @@ def time_in_turns(
     """
     evicting = torch.empty(device.evicted_bytes(), dtype=torch.uint8, device=device.name)
     times: dict[str, list[float]] = {name: [] for name in beside}
-    warm_up = sum(min(timed(device, each) for _ in range(2)) for each in (run, *beside.values()))
+    warm_up = sum(
+        min(seconds_of(each, device.now) for _ in range(2)) for each in (run, *beside.values())
+    )
     rounds = min(max(int(SECONDS_PER_ROW / warm_up), MIN_ROUNDS), MAX_ROUNDS)
 
     def time_the_others() -> None:
         for name, function in beside.items():
             evicting.fill_(0)
-            times[name].append(timed(device, function))
+            times[name].append(seconds_of(function, device.now))
         evicting.fill_(0)
 
     benchmark.pedantic(run, setup=time_the_others, rounds=rounds)

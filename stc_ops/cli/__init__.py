@@ -1,1 +1,1 @@
-"""The command line: `stc-ops run`, `stc-ops config`; one module per subcommand."""
+"""The command line, `stc-ops`: one module for each of its commands."""

@@ -10,10 +10,10 @@ from typing import NoReturn
 
 from stc_ops.video import VideoError
 
-from . import config, plot, run, tables
+from . import bench, config, plot, run, tables
 from .errors import CommandError
 
-COMMANDS = (run, tables, plot, config)
+COMMANDS = (run, bench, tables, plot, config)
 PROGRAM = "stc-ops"
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -34,3 +34,12 @@ def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "seven.pt"
     torch.save(build_network(7, 2, light=False).state_dict(), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small networks are not worth dividing, least of all beside other work on the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
