@@ -119,11 +119,13 @@ def test_folded_convolution(dtype, affine, bias):
     x = random_clips(1, (9, 11)).repeat(1, 3, 1, 1)[:, :8]
     y = norm(convolution(x))
     residual = torch.randn_like(y)
+    plain = FoldedConvolution(convolution.to(dtype), norm)
     folded = FoldedConvolution(convolution.to(dtype), norm, activation="relu")
     layout = {"memory_format": torch.channels_last}
     x, given = (value.to(dtype).contiguous(**layout) for value in (x, residual))
     tolerance = TOLERANCES[dtype]
     torch.testing.assert_close(folded(x).double(), F.relu(y), **tolerance)
+    torch.testing.assert_close(plain(x, given.clone()).double(), y + residual, **tolerance)
     torch.testing.assert_close(folded(x, given).double(), F.relu(y + residual), **tolerance)
     assert "12, kernel_size=(3, 3), stride=(2, 2), padding=(2, 1), dilation=(2, 2)" in repr(folded)
 

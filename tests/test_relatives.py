@@ -41,7 +41,7 @@ from stc_ops.models import (
     video_resnet,
 )
 from stc_ops.models.inference import InferenceBottleneck
-from stc_ops.nn import GST, P3D, STM, TAM, TEA, TIN, ChannelwiseTemporalConv2d
+from stc_ops.nn import GST, P3D, STM, TAM, TEA, TIN, ChannelwiseTemporalConv2d, FramesConv3d
 from stc_ops.nn.tin import interlace
 
 C = 32
@@ -305,6 +305,42 @@ def test_networks_for_inference(build):
         torch.testing.assert_close(out.double(), expected, **tolerance)
         assert torch.equal(optimized(frames.to(dtype)), deepcopy(optimized)(frames.to(dtype)))
     torch.testing.assert_close(optimize_for_inference(model)(frames), expected)
+
+
+def test_norms_behind_known_middle_layers_are_folded():
+    left = {}
+    for name, build in RELATIVES.items():
+        optimized = optimize_for_inference(small(build))
+        norms = {
+            module_name.split(".middle.")[1].split(".")[0]
+            for module_name, module in optimized.named_modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        }
+        left[name] = norms
+    # TAM's and TEA's are within small networks on means; STM ends in a sum.
+    assert left.pop("tam") == {"0"}
+    assert left.pop("tea") == {"excitation"}
+    assert left.pop("stm") == {"bn"}
+    assert set().union(*left.values()) == set()
+
+
+class OtherConvolution(FramesConv3d):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def test_unknown_kinds_of_known_layers_run_as_they_are():
+    def padded(width, num_segments, stride):
+        layer = GST(width, num_segments, stride)
+        layer.spatial.padding_mode = "reflect"
+        return layer
+
+    def other(width, num_segments, stride):
+        return OtherConvolution(width, width, num_segments, stride)
+
+    for middle in (padded, other):
+        model, frames = small(partial(video_resnet, middle)), random_clips()
+        torch.testing.assert_close(optimize_for_inference(model)(frames), model(frames))
 
 
 @every_relative

@@ -32,9 +32,9 @@ class FoldedConvolution(nn.Module):
     ``torch.compile`` and ``torch.export``, plain operators run.
 
     Args:
-        convolution: with zero padding of given widths.
+        convolution: over two or three axes, foldable as :func:`is_foldable` says.
         norm: what normalizes its result, by running statistics; None for no normalization.
-        activation: of the result.
+        activation: of the result; of a sum with a residual no sigmoid.
 
     Raises:
         TypeError: `norm` is no batch norm.
@@ -42,7 +42,7 @@ class FoldedConvolution(nn.Module):
 
     def __init__(
         self,
-        convolution: nn.Conv2d,
+        convolution: nn.Conv2d | nn.Conv3d,
         norm: BatchNormModule | None = None,
         *,
         activation: Activation = "none",
@@ -73,7 +73,8 @@ class FoldedConvolution(nn.Module):
         """
         if _runs_on_onednn(x) and x.dtype == self.weight.dtype:
             return self._on_onednn(x, residual)
-        out = F.conv2d(
+        convolve = F.conv3d if self.weight.ndim == 5 else F.conv2d
+        out = convolve(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
         if residual is not None:
@@ -90,11 +91,13 @@ class FoldedConvolution(nn.Module):
             self.dilation,
             self.groups,
         )
-        epilogue = (self.activation, [], "")
         if residual is None:
-            return torch.ops.mkldnn._convolution_pointwise.default(*convolution, *epilogue)
+            return torch.ops.mkldnn._convolution_pointwise.default(
+                *convolution, self.activation, [], ""
+            )
+        activation = None if self.activation == "none" else self.activation
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            residual, *convolution, "add", 1.0, *epilogue
+            residual, *convolution, "add", 1.0, activation, [], ""
         )
 
     def _packed_for(self, x: torch.Tensor) -> torch.Tensor:
@@ -140,7 +143,7 @@ def affine_rows(norm: BatchNormModule) -> torch.Tensor:
 
 @torch.no_grad()
 def _folded(
-    convolution: nn.Conv2d, norm: BatchNormModule | None
+    convolution: nn.Conv2d | nn.Conv3d, norm: BatchNormModule | None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     weight, bias = convolution.weight, convolution.bias
     if norm is None:
@@ -148,7 +151,16 @@ def _folded(
     scale, shift, *_ = affine_rows(norm)
     if bias is not None:
         shift = shift + scale * bias.double()
-    return (weight.double() * scale[:, None, None, None]).to(weight), shift.to(weight)
+    return (weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))).to(weight), shift.to(weight)
+
+
+def is_foldable(convolution: nn.Module) -> bool:
+    """Tell whether a convolution is padded by zeros of given widths."""
+    return (
+        isinstance(convolution, (nn.Conv2d, nn.Conv3d))
+        and convolution.padding_mode == "zeros"
+        and not isinstance(convolution.padding, str)
+    )
 
 
 @functools.cache

@@ -7,11 +7,12 @@ import copy
 import torch
 from torch import nn
 
-from stc_ops.nn import STC, TEA, BNReLU
+from stc_ops.nn import STC
 from stc_ops.nn.batch_norm import BatchNormModule
 
 from .bottleneck import Bottleneck
-from .folded_convolution import Activation, FoldedConvolution
+from .folded_convolution import Activation, FoldedConvolution, is_foldable
+from .inference_middle import inference_middle
 from .inference_stc import InferenceSTC
 from .resnet import VideoResNet
 
@@ -109,7 +110,7 @@ class InferenceBottleneck(nn.Module):
             self.middle = InferenceSTC(block.conv2, block.bn1, block.bn2)
         else:
             self.conv1 = _folded(f"{name}.conv1", block.conv1, block.bn1)
-            self.middle = _middle(f"{name}.conv2", block.conv2, block.bn2)
+            self.middle = inference_middle(block.conv2, block.bn2)
         self.conv3 = _folded(f"{name}.conv3", block.conv3, block.bn3)
         self.downsample = None
         if block.downsample is not None:
@@ -121,37 +122,6 @@ class InferenceBottleneck(nn.Module):
         return self.conv3(self.middle(self.conv1(self.entry(x))), identity)
 
 
-class _NormalizedLayer(nn.Module):
-    """``relu(bn(layer(x)))`` of a layer that is not known."""
-
-    def __init__(self, layer: nn.Module, bn: BatchNormModule) -> None:
-        super().__init__()
-        self.layer, self.bn = copy.deepcopy((layer, bn))
-        self.bn_relu = BNReLU()
-        self.requires_grad_(False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.bn_relu(self.layer(x), self.bn)
-
-
-def _middle(name: str, layer: nn.Module, bn: BatchNormModule | None) -> nn.Module:
-    if isinstance(layer, TEA):
-        return _folded_tea(name, layer)
-    if type(layer) is nn.Conv2d and _has_zero_padding(layer):
-        return FoldedConvolution(layer, bn, activation="relu")
-    return _NormalizedLayer(layer, bn)
-
-
-def _folded_tea(name: str, layer: TEA) -> TEA:
-    _check_kind(name, layer, TEA)
-    folded = copy.deepcopy(layer).requires_grad_(False)
-    for index, (conv, bn) in enumerate(zip(layer.convs, layer.bns, strict=True)):
-        folded.convs[index] = _folded(f"{name}.convs.{index}", conv, bn)
-        folded.bns[index] = nn.Identity()
-    folded.relu = nn.Identity()
-    return folded
-
-
 def _folded(
     name: str,
     convolution: nn.Conv2d,
@@ -160,13 +130,9 @@ def _folded(
     activation: Activation = "relu",
 ) -> FoldedConvolution:
     _check_kind(name, convolution, nn.Conv2d)
-    if not _has_zero_padding(convolution):
+    if not is_foldable(convolution):
         raise TypeError(f"optimize_for_inference: {name} must be padded by zeros of given widths")
     return FoldedConvolution(convolution, norm, activation=activation)
-
-
-def _has_zero_padding(convolution: nn.Conv2d) -> bool:
-    return convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
 
 
 def _check_kind(name: str, module: nn.Module, kind: type[nn.Module]) -> None:

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from stc_ops.backends import select_backend
-from stc_ops.nn import STC, GateNetwork, TemporalConv2d
+from stc_ops.nn import STC, GateNetwork
 from stc_ops.nn.batch_norm import BatchNormModule
 from stc_ops.nn.refinement import SpatialRefinement, TemporalRefinement
 from stc_ops.operators import spatial_pool, steps, temporal_pool
 from stc_ops.operators.checks import accumulation_dtype
 
 from .folded_convolution import FoldedConvolution, affine_rows
+from .folded_over_time import FoldedTemporalConvolution
 
 
 class InferenceSTC(nn.Module):
@@ -51,7 +52,7 @@ class InferenceSTC(nn.Module):
                 network = stc.spatial.refine.gate_network
                 self.frame_gate = _FrameGate(network, stc.num_segments, dtype)
         if stc.temporal is not None:
-            self.temporal = _FoldedTemporalConvolution(stc.temporal.conv)
+            self.temporal = FoldedTemporalConvolution(stc.temporal.conv)
             if isinstance(stc.temporal.refine, SpatialRefinement):
                 self.pixel_gate = _Gate(stc.temporal.refine.gate_network, dtype)
 
@@ -73,20 +74,6 @@ class InferenceSTC(nn.Module):
             if self.pixel_gate is not None:
                 pixel_gate = self.pixel_gate(temporal_pool(temporal_y, num_segments))
         return steps.refine(spatial_y, temporal_y, frame_gate, pixel_gate, self.after, num_segments)
-
-
-class _FoldedTemporalConvolution(FoldedConvolution):
-    """T_S's convolution of pixels that have been taken at the stride."""
-
-    def __init__(self, convolution: TemporalConv2d) -> None:
-        super().__init__(convolution)
-        self.num_segments = convolution.num_segments
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        _, channels, height, width = frames.shape
-        pixels = frames.permute(0, 2, 3, 1).reshape(-1, self.num_segments, height * width, channels)
-        convolved = super().forward(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return convolved.reshape(-1, height, width, convolved.shape[3]).permute(0, 3, 1, 2)
 
 
 class _Gate(nn.Sequential):

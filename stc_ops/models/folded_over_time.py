@@ -1,0 +1,54 @@
+"""Folded convolutions of pixels over time and of frames over space and time."""
+
+from __future__ import annotations
+
+import torch
+
+from stc_ops.nn import FramesConv3d, TemporalConv2d
+from stc_ops.nn.batch_norm import BatchNormModule
+
+from .folded_convolution import Activation, FoldedConvolution
+
+
+class FoldedTemporalConvolution(FoldedConvolution):
+    """A :class:`~stc_ops.nn.TemporalConv2d`, of pixels that have been taken at its stride."""
+
+    def __init__(
+        self,
+        convolution: TemporalConv2d,
+        norm: BatchNormModule | None = None,
+        *,
+        activation: Activation = "none",
+    ) -> None:
+        """See :class:`FoldedConvolution`."""
+        super().__init__(convolution, norm, activation=activation)
+        self.num_segments = convolution.num_segments
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Map frames ``(N*T, C, H, W)`` to as many of the same size."""
+        _, channels, height, width = frames.shape
+        pixels = frames.permute(0, 2, 3, 1).reshape(-1, self.num_segments, height * width, channels)
+        convolved = super().forward(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return convolved.reshape(-1, height, width, convolved.shape[3]).permute(0, 3, 1, 2)
+
+
+class FoldedFramesConvolution(FoldedConvolution):
+    """A :class:`~stc_ops.nn.FramesConv3d`."""
+
+    def __init__(
+        self,
+        convolution: FramesConv3d,
+        norm: BatchNormModule | None = None,
+        *,
+        activation: Activation = "none",
+    ) -> None:
+        """See :class:`FoldedConvolution`."""
+        super().__init__(convolution, norm, activation=activation)
+        self.num_segments = convolution.num_segments
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Map frames ``(N*T, C, H, W)`` to as many, at the stride."""
+        _, channels, height, width = frames.shape
+        clips = frames.permute(0, 2, 3, 1).reshape(-1, self.num_segments, height, width, channels)
+        convolved = super().forward(clips.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+        return convolved.reshape(-1, *convolved.shape[2:]).permute(0, 3, 1, 2)
