@@ -13,6 +13,7 @@ from stc_ops.models import NETWORKS
 
 from .figure_layout import MARGIN, TEXT_LINE, WIDTH
 from .label_placement import Label, place_labels
+from .measurements import Measurements
 from .plot_page import (
     AXIS_LABELS,
     BLUE,
@@ -24,9 +25,8 @@ from .plot_page import (
     plot_style,
     tidy,
 )
-from .tradeoff import Accuracy, Measurements
+from .tradeoff import Accuracy
 
-LOWEST_TOP1 = 40
 PANEL_HEIGHT = 3.0
 BETWEEN = 0.25
 COLOURS = {"stc": BLUE, "stc-light": VERMILLION}
@@ -43,11 +43,11 @@ def draw_tradeoff(
     """Draw accuracies against multiply-accumulates, and against seconds of one clip.
 
     Args:
-        accuracies: quoted; those below `LOWEST_TOP1` are left out and named.
+        accuracies: quoted; those that are not shown are named.
         macs: of one clip, by network and frames.
         measured: seconds of one clip, of some or all of them.
     """
-    shown = [accuracy for accuracy in accuracies if accuracy.top1 >= LOWEST_TOP1]
+    shown = [accuracy for accuracy in accuracies if accuracy.is_shown]
     billions = {key: value / 1e9 for key, value in macs.items()}
     milliseconds = {key: value * 1e3 for key, value in measured.seconds.items()}
     width = (WIDTH - 2 * MARGIN - LEFT_AXIS - BETWEEN) / 2
@@ -132,7 +132,7 @@ def _left_out(
     accuracies: Sequence[Accuracy], shown: Sequence[Accuracy], measured: Measurements
 ) -> list[str]:
     low = [
-        f"{each.title} ({each.top1} %, below the axis)" for each in accuracies if each not in shown
+        f"{each.title} ({each.top1} %, below the axis)" for each in accuracies if not each.is_shown
     ]
     quoted = {each.network.name for each in accuracies}
     unquoted = [
