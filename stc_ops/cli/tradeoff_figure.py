@@ -11,20 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from stc_ops.models import NETWORKS
 
+from .colours import BLUE, VERMILLION
 from .figure_layout import MARGIN, TEXT_LINE, WIDTH
 from .label_placement import Label, place_labels
 from .measurements import Measurements
-from .plot_page import (
-    AXIS_LABELS,
-    BLUE,
-    GREY,
-    LEFT_AXIS,
-    VERMILLION,
-    label_left,
-    new_page,
-    plot_style,
-    tidy,
-)
+from .plot_page import AXIS_LABELS, GREY, LEFT_AXIS, label_left, new_page, plot_style, tidy
 from .tradeoff import Accuracy
 
 PANEL_HEIGHT = 3.0

@@ -7,6 +7,8 @@ import sys
 from fractions import Fraction
 
 import pytest
+from bench_cases import CATALOG, use_catalog
+from bench_cases import SETTING as SMALL_SETTING
 from command_line import error_line
 from figure_texts import assert_texts_stay_on_the_page_and_apart, texts_of
 
@@ -70,16 +72,13 @@ class TestMeasurements:
         write_csv(measured_rows, tmp_path / "times.csv")
         assert read_measurements([tmp_path / "times.csv"]) == EXPECTED
 
-    def test_now(self, measured_rows, monkeypatch):
-        asked = {}
-
-        def measure(names, setting, modes, on_round):
-            asked.update(names=names, setting=setting, modes=modes)
-            return measured_rows
-
-        monkeypatch.setattr(measurements, "measure", measure)
-        assert measure_now(["stc"], lambda done, total: None) == EXPECTED
-        assert asked == {"names": ["stc"], "setting": Setting(), "modes": ("eval",)}
+    def test_now(self, one_thread, monkeypatch):
+        use_catalog(monkeypatch, CATALOG)
+        monkeypatch.setattr(measurements, "Setting", lambda: SMALL_SETTING)
+        seconds, setting = measure_now(["stc"], lambda done, total: None)
+        assert list(seconds) == [("stc", SMALL_SETTING.num_segments)]
+        assert all(value > 0 for value in seconds.values())
+        assert setting == {**SETTING, "size": str(SMALL_SETTING.size), "threads": "1"}
 
     @pytest.fixture
     def measured_rows(self):
