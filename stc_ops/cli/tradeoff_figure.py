@@ -23,6 +23,7 @@ BETWEEN = 0.25
 COLOURS = {"stc": BLUE, "stc-light": VERMILLION}
 MARKERS = {8: "o", 16: "s"}
 LABEL_FONT = 7
+OUTLINED = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
 
 Costs = Mapping[tuple[str, int], float]
 """What a network costs, by its name and frames."""
@@ -85,7 +86,8 @@ def _draw_panel(axes: Axes, accuracies: Sequence[Accuracy], costs: Costs) -> Non
         colour = COLOURS.get(name, GREY)
         axes.plot(*zip(*lines[name], strict=True), color=colour, linewidth=0.8)
         for num_segments, point in zip(frames[name], lines[name], strict=True):
-            axes.plot(*point, MARKERS[num_segments], color=colour, markersize=4.5)
+            # Above all lines, so that no point seems to be one of another network's.
+            axes.plot(*point, MARKERS[num_segments], color=colour, zorder=3, **OUTLINED)
     axes.margins(x=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     tidy(axes)
