@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from .bench_models import EVALUATION, TRAINING, Row
 from .bench_networks import FUSED, OPTIMIZED, REFERENCE
 from .bench_report import MEBI, Machine, setting_of
+from .colours import BLUE, VERMILLION
 from .figure import DOTS_PER_INCH, GRID_COLOUR, LONGEST_TITLE, NOTE_FONT, STYLE
 from .figure_layout import WIDTH
 
@@ -35,10 +36,10 @@ class Look(NamedTuple):
     label: str
 
 
-# Colours of Okabe and Ito, that the colour-blind tell apart, and a shape and a place each.
+# A shape and a place each, so that they can be told apart without colours.
 LOOKS = {
-    OPTIMIZED: Look("o", "#0072b2", True, -0.24, "optimized for inference"),
-    FUSED: Look("D", "#d55e00", True, 0.0, "fused operators"),
+    OPTIMIZED: Look("o", BLUE, True, -0.24, "optimized for inference"),
+    FUSED: Look("D", VERMILLION, True, 0.0, "fused operators"),
     REFERENCE: Look("s", "#404040", False, 0.24, "reference, layer by layer"),
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from .figure_file import figure_file, write_figure
+from .measurements import Measurements, measure_now, read_measurements
 from .progress import progress_bar
-from .tradeoff import counted_macs, one_clip_accuracies, read_measurements
+from .tradeoff import Accuracy, counted_macs, one_clip_accuracies
 from .variants import quoted_results, read_results
 
 EXAMPLE = """\
@@ -40,16 +42,16 @@ def _add_tradeoff(figures: argparse._SubParsersAction) -> None:
         help="accuracy against multiply-accumulates and against time (figure 2)",
         description="Draw the accuracies that the paper quotes for one clip of Something-Something "
         "V1 against the multiply-accumulates that this package counts, and against the time of "
-        "evaluation that 'stc-ops bench models' measured.",
+        "evaluation that 'stc-ops bench models' measures.",
     )
     parser.add_argument(
         "--measurements",
         type=Path,
         nargs="+",
-        required=True,
         metavar="CSV",
         help="what 'stc-ops bench models --output' wrote; of several runs, such as one with 8 and "
-        "one with 16 frames, all files",
+        "one with 16 frames, all files (default: clips of 8 frames are measured now, which takes "
+        "minutes)",
     )
     _add_output(parser)
     parser.set_defaults(command=plot_tradeoff)
@@ -87,12 +89,20 @@ def plot_tradeoff(options: argparse.Namespace) -> None:
     with figure_file(options.output, "stc-ops plot") as unfinished:
         from .tradeoff_figure import draw_tradeoff
 
-        measured = read_measurements(options.measurements)
         accuracies = one_clip_accuracies()
+        measured = _measured(options.measurements, accuracies)
         with progress_bar("counting") as on_count:
             macs = counted_macs(accuracies, on_count)
         write_figure(draw_tradeoff(accuracies, macs, measured), unfinished, options.output)
     print(options.output)
+
+
+def _measured(paths: Sequence[Path] | None, accuracies: Sequence[Accuracy]) -> Measurements:
+    if paths is not None:
+        return read_measurements(paths)
+    names = dict.fromkeys(each.network.name for each in accuracies if each.is_shown)
+    with progress_bar("measuring") as on_round:
+        return measure_now(list(names), on_round)
 
 
 def plot_shift_and_refinement(options: argparse.Namespace) -> None:

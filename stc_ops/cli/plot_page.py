@@ -12,8 +12,6 @@ from matplotlib.figure import Figure
 from .figure import DOTS_PER_INCH, GRID_COLOUR, NOTE_FONT, NOTE_LINE, STYLE
 from .figure_layout import MARGIN, TEXT_LINE, WIDTH, Page
 
-# Okabe and Ito's: told apart by colour-blind readers too.
-BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
 GREY = "#767676"
 CHARACTERS_OF_A_NOTE = 142
 AXIS_LABELS = 0.42

@@ -1,25 +1,15 @@
-"""The points of `stc-ops plot tradeoff`: quoted accuracies, counted and measured costs."""
+"""The points of `stc-ops plot tradeoff`: quoted accuracies, and counted costs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stc_ops.models import NETWORKS
 from stc_ops.paper import TABLE_II, TABLE_IV, BuiltNetwork, Counts
 from stc_ops.paper.computed import ABLATION_FRAMES
 
-from .csv_file import CsvRow, read_csv
-from .errors import CommandError
-
-OF_THIS_PACKAGE = ("fused", "optimized")
-VARIANTS = (*OF_THIS_PACKAGE, "reference")
-MODES = ("eval", "training")
-# Times can be compared only where these are the same.
-SETTING = ("clips", "size", "dtype", "device", "threads")
-COLUMNS = ("network", "mode", "variant", "num_segments", *SETTING, "median_seconds")
+LOWEST_TOP1 = 40
 
 
 class Accuracy(NamedTuple):
@@ -41,12 +31,10 @@ class Accuracy(NamedTuple):
         """The name of the network in figures."""
         return NETWORKS[self.network.name].title
 
-
-class Measurements(NamedTuple):
-    """Seconds of one clip in evaluation, by network and frames, and what they were measured on."""
-
-    seconds: Mapping[tuple[str, int], float]
-    setting: Mapping[str, str]
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is on the axis, which would leave the others no room if it were longer."""
+        return self.top1 >= LOWEST_TOP1
 
 
 def one_clip_accuracies() -> list[Accuracy]:
@@ -76,47 +64,3 @@ def counted_macs(
         macs[accuracy.setting] = counted.macs
         on_count(done, len(accuracies))
     return macs
-
-
-def read_measurements(paths: Sequence[Path]) -> Measurements:
-    """Read what `stc-ops bench models` wrote; of each network the fastest variant of this package.
-
-    Args:
-        paths: of one or more files, such as one for 8 frames and one for 16.
-
-    Raises:
-        CommandError: if a file cannot be read or has no such rows, or they are of several settings.
-    """
-    rows = [row for path in paths for row in _rows_of_interest(path)]
-    setting = {column: _the_same_in_all(rows, column) for column in SETTING}
-    seconds: dict[tuple[str, int], float] = {}
-    for row in rows:
-        measured = row.one_of("network", list(NETWORKS)), row.positive_integer("num_segments")
-        expected = "a positive number of seconds"
-        of_all = row.number("median_seconds", math.nextafter(0, 1), 1e9, expected)
-        of_one = of_all / row.positive_integer("clips")
-        seconds[measured] = min(of_one, seconds.get(measured, math.inf))
-    return Measurements(seconds, setting)
-
-
-def _rows_of_interest(path: Path) -> list[CsvRow]:
-    rows = [row for row in read_csv(path, COLUMNS) if _is_of_interest(row)]
-    if not rows:
-        raise CommandError(
-            f"'{path}' has no row of mode eval and variant {' or '.join(OF_THIS_PACKAGE)}"
-        )
-    return rows
-
-
-def _is_of_interest(row: CsvRow) -> bool:
-    mode, variant = row.one_of("mode", MODES), row.one_of("variant", VARIANTS)
-    return mode == "eval" and variant in OF_THIS_PACKAGE
-
-
-def _the_same_in_all(rows: Sequence[CsvRow], column: str) -> str:
-    first = rows[0]
-    for row in rows:
-        if row.values[column] != first.values[column]:
-            expected = f"'{first.values[column]}' as in '{first.path}' line {first.line}"
-            raise row.error(column, expected)
-    return first.values[column]

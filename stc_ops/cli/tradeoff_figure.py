@@ -11,27 +11,19 @@ from matplotlib.ticker import MaxNLocator
 
 from stc_ops.models import NETWORKS
 
+from .colours import BLUE, VERMILLION
 from .figure_layout import MARGIN, TEXT_LINE, WIDTH
 from .label_placement import Label, place_labels
-from .plot_page import (
-    AXIS_LABELS,
-    BLUE,
-    GREY,
-    LEFT_AXIS,
-    VERMILLION,
-    label_left,
-    new_page,
-    plot_style,
-    tidy,
-)
-from .tradeoff import Accuracy, Measurements
+from .measurements import Measurements
+from .plot_page import AXIS_LABELS, GREY, LEFT_AXIS, label_left, new_page, plot_style, tidy
+from .tradeoff import Accuracy
 
-LOWEST_TOP1 = 40
 PANEL_HEIGHT = 3.0
 BETWEEN = 0.25
 COLOURS = {"stc": BLUE, "stc-light": VERMILLION}
 MARKERS = {8: "o", 16: "s"}
 LABEL_FONT = 7
+OUTLINED = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
 
 Costs = Mapping[tuple[str, int], float]
 """What a network costs, by its name and frames."""
@@ -43,11 +35,11 @@ def draw_tradeoff(
     """Draw accuracies against multiply-accumulates, and against seconds of one clip.
 
     Args:
-        accuracies: quoted; those below `LOWEST_TOP1` are left out and named.
+        accuracies: quoted; those that are not shown are named.
         macs: of one clip, by network and frames.
         measured: seconds of one clip, of some or all of them.
     """
-    shown = [accuracy for accuracy in accuracies if accuracy.top1 >= LOWEST_TOP1]
+    shown = [accuracy for accuracy in accuracies if accuracy.is_shown]
     billions = {key: value / 1e9 for key, value in macs.items()}
     milliseconds = {key: value * 1e3 for key, value in measured.seconds.items()}
     width = (WIDTH - 2 * MARGIN - LEFT_AXIS - BETWEEN) / 2
@@ -94,7 +86,8 @@ def _draw_panel(axes: Axes, accuracies: Sequence[Accuracy], costs: Costs) -> Non
         colour = COLOURS.get(name, GREY)
         axes.plot(*zip(*lines[name], strict=True), color=colour, linewidth=0.8)
         for num_segments, point in zip(frames[name], lines[name], strict=True):
-            axes.plot(*point, MARKERS[num_segments], color=colour, markersize=4.5)
+            # Above all lines, so that no point seems to be one of another network's.
+            axes.plot(*point, MARKERS[num_segments], color=colour, zorder=3, **OUTLINED)
     axes.margins(x=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     tidy(axes)
@@ -132,7 +125,7 @@ def _left_out(
     accuracies: Sequence[Accuracy], shown: Sequence[Accuracy], measured: Measurements
 ) -> list[str]:
     low = [
-        f"{each.title} ({each.top1} %, below the axis)" for each in accuracies if each not in shown
+        f"{each.title} ({each.top1} %, below the axis)" for each in accuracies if not each.is_shown
     ]
     quoted = {each.network.name for each in accuracies}
     unquoted = [

@@ -6,20 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from .colours import BLUE, GREEN, VERMILLION
 from .figure_layout import MARGIN, TEXT_LINE, WIDTH, shortened
 from .label_placement import Label, place_labels
-from .plot_page import (
-    AXIS_LABELS,
-    BLUE,
-    GREEN,
-    GREY,
-    LEFT_AXIS,
-    VERMILLION,
-    label_left,
-    new_page,
-    plot_style,
-    tidy,
-)
+from .plot_page import AXIS_LABELS, GREY, LEFT_AXIS, label_left, new_page, plot_style, tidy
 from .variants import ALPHAS, VARIANTS, Results
 
 PANEL_HEIGHT = 3.0

@@ -7,18 +7,18 @@ import sys
 from fractions import Fraction
 
 import pytest
+from bench_cases import CATALOG, use_catalog
+from bench_cases import SETTING as SMALL_SETTING
 from command_line import error_line
 from figure_texts import assert_texts_stay_on_the_page_and_apart, texts_of
 
-from stc_ops.cli import plot
+from stc_ops.cli import measurements, plot
+from stc_ops.cli.bench_models import Row
+from stc_ops.cli.bench_networks import Setting
+from stc_ops.cli.bench_report import write_csv
 from stc_ops.cli.main import main
-from stc_ops.cli.tradeoff import (
-    COLUMNS,
-    Measurements,
-    counted_macs,
-    one_clip_accuracies,
-    read_measurements,
-)
+from stc_ops.cli.measurements import COLUMNS, Measurements, measure_now, read_measurements
+from stc_ops.cli.tradeoff import counted_macs, one_clip_accuracies
 from stc_ops.cli.variants import quoted_results, read_results
 
 SETTING = {"clips": "1", "size": "224", "dtype": "float32", "device": "cpu", "threads": "2"}
@@ -30,6 +30,8 @@ ROW = {
     "median_seconds": "0.5",
     **SETTING,
 }
+
+EXPECTED = Measurements({("stc", 8): 0.25}, SETTING)
 
 
 def write_rows(path, rows):
@@ -65,6 +67,37 @@ class TestMeasurements:
         short = write_rows(tmp_path / "8.csv", [{}])
         long = write_rows(tmp_path / "16.csv", [{"num_segments": "16", "median_seconds": "1.25"}])
         assert read_measurements([short, long]).seconds == {("stc", 8): 0.5, ("stc", 16): 1.25}
+
+    def test_round_trip(self, measured_rows, tmp_path):
+        write_csv(measured_rows, tmp_path / "times.csv")
+        assert read_measurements([tmp_path / "times.csv"]) == EXPECTED
+
+    def test_now(self, one_thread, monkeypatch):
+        use_catalog(monkeypatch, CATALOG)
+        monkeypatch.setattr(measurements, "Setting", lambda: SMALL_SETTING)
+        seconds, setting = measure_now(["stc"], lambda done, total: None)
+        assert list(seconds) == [("stc", SMALL_SETTING.num_segments)]
+        assert all(value > 0 for value in seconds.values())
+        assert setting == {**SETTING, "size": str(SMALL_SETTING.size), "threads": "1"}
+
+    @pytest.fixture
+    def measured_rows(self):
+        """Return what `stc-ops bench models stc --mode eval` gives."""
+        none = dict.fromkeys(Row._fields)
+        setting = {**Setting()._asdict(), "threads": 2}
+        return [
+            Row(
+                **{
+                    **none,
+                    **setting,
+                    "network": "stc",
+                    "mode": "eval",
+                    "variant": variant,
+                    "median_seconds": seconds,
+                }
+            )
+            for variant, seconds in (("optimized", 0.25), ("fused", 0.5), ("reference", 0.125))
+        ]
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -328,13 +361,18 @@ class TestVariants:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("tradeoff", "--measurements", "times.csv"), ("shift-and-refinement", "results.csv")],
-    ids=["tradeoff", "shift-and-refinement"],
+    [
+        ("tradeoff",),
+        ("tradeoff", "--measurements", "times.csv"),
+        ("shift-and-refinement", "results.csv"),
+    ],
+    ids=["tradeoff", "measured-tradeoff", "shift-and-refinement"],
 )
 class TestOutput:
     @pytest.fixture(autouse=True)
     def nothing_is_read(self, monkeypatch):
         monkeypatch.setattr(plot, "read_measurements", None)
+        monkeypatch.setattr(plot, "measure_now", None)
         monkeypatch.setattr(plot, "read_results", None)
 
     def test_without_matplotlib(self, arguments, tmp_path, monkeypatch, capsys):
