@@ -46,3 +46,22 @@ def test_all_names_exist():
 def test_operators_of_the_table_are_the_public_ones():
     table = re.findall(r"^\| `(\w+)\(", README.read_text(), flags=re.MULTILINE)
     assert {*table, "BatchNorm"} == set(stc_ops.operators.__all__)
+
+
+@pytest.mark.parametrize("module", [stc_ops.nn, stc_ops.models], ids=lambda each: each.__name__)
+def test_the_readme_names_all_layers_and_models(module):
+    text = README.read_text()
+    unnamed = [
+        name for name in module.__all__ if not re.search(rf"`(stc_ops\.nn\.)?{name}[`(]", text)
+    ]
+    assert unnamed == []
+
+
+def test_the_readme_counts_the_figures_of_the_tables():
+    tables = (ROOT / "docs" / "tables.md").read_text()
+    numbers = re.search(r"(\d+) match, (\d+) near, (\d+) mismatch", tables).groups()
+    match, near, mismatch = map(int, numbers)
+    text = " ".join(README.read_text().split())
+    assert f"have {match + near + mismatch} figures" in text
+    assert f"computed: {match} are the same" in text
+    assert f"{near} are within 2 %, {mismatch} are not" in text
