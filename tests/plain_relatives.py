@@ -6,7 +6,27 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from plain_layers import clips_of, frames_of
+from plain_layers import clips_of, frames_of, randomize_norms
+from torch import nn
+
+from stc_ops.nn import ChannelwiseTemporalConv2d
+
+# Of activations of size one, through a handful of convolutions.
+TOLERANCES = {
+    torch.float32: {"rtol": 1e-4, "atol": 1e-5},
+    torch.bfloat16: {"rtol": 0.05, "atol": 0.1},
+    torch.float16: {"rtol": 0.01, "atol": 0.02},
+}
+
+
+def random_layer(build, dtype=torch.float64):
+    """A layer none of whose weights has a special initial value."""
+    layer = build().to(dtype)
+    randomize_norms(layer)
+    for module in layer.modules():
+        if isinstance(module, ChannelwiseTemporalConv2d):
+            nn.init.normal_(module.weight, std=0.5)
+    return layer.eval()
 
 
 def frame_convolution(conv, clips):

@@ -10,12 +10,10 @@ from stc_ops.nn.batch_norm import BatchNormModule
 from .folded_convolution import Activation, FoldedConvolution
 
 
-class FoldedTemporalConvolution(FoldedConvolution):
-    """A :class:`~stc_ops.nn.TemporalConv2d`, of pixels that have been taken at its stride."""
-
+class _OfClips(FoldedConvolution):
     def __init__(
         self,
-        convolution: TemporalConv2d,
+        convolution: TemporalConv2d | FramesConv3d,
         norm: BatchNormModule | None = None,
         *,
         activation: Activation = "none",
@@ -23,6 +21,10 @@ class FoldedTemporalConvolution(FoldedConvolution):
         """See :class:`FoldedConvolution`."""
         super().__init__(convolution, norm, activation=activation)
         self.num_segments = convolution.num_segments
+
+
+class FoldedTemporalConvolution(_OfClips):
+    """A :class:`~stc_ops.nn.TemporalConv2d`, of pixels that have been taken at its stride."""
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to as many of the same size."""
@@ -32,19 +34,8 @@ class FoldedTemporalConvolution(FoldedConvolution):
         return convolved.reshape(-1, height, width, convolved.shape[3]).permute(0, 3, 1, 2)
 
 
-class FoldedFramesConvolution(FoldedConvolution):
+class FoldedFramesConvolution(_OfClips):
     """A :class:`~stc_ops.nn.FramesConv3d`."""
-
-    def __init__(
-        self,
-        convolution: FramesConv3d,
-        norm: BatchNormModule | None = None,
-        *,
-        activation: Activation = "none",
-    ) -> None:
-        """See :class:`FoldedConvolution`."""
-        super().__init__(convolution, norm, activation=activation)
-        self.num_segments = convolution.num_segments
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to as many, at the stride."""
