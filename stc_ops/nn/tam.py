@@ -17,7 +17,7 @@ _SEGMENT_EXPANSION = 2
 
 
 class AdaptiveTemporalConv2d(nn.Module):
-    """Convolve every channel over time with a kernel of its own clip (TAM, sections 3.1 to 3.3).
+    """Convolve every channel over time with a kernel of its own clip (TAM).
 
     With the context ``p = mean over H, W of x``, of shape ``(N, C, T)``, in each clip::
 
