@@ -92,6 +92,27 @@ def test_kernel_sizes(kernel_size):
 
 
 @every_format
+@pytest.mark.parametrize("kernel_size", [(1, 3, 3), (3, 3, 3), (5, 1, 3), (9, 3, 3)], ids=str)
+@pytest.mark.parametrize(("channels", "is_small"), [(16, True), (800, False)])
+def test_single_clips_in_float32(channels, is_small, kernel_size, memory_format):
+    layer = FramesConv3d(channels, 4, T, 2, kernel_size=kernel_size)
+    x = torch.randn(T, channels, 7, 6).contiguous(memory_format=memory_format).requires_grad_()
+    assert layer._is_slow(x) == is_small
+    out = layer(x)
+    padding = [size // 2 for size in kernel_size]
+    clips, weight = clips_of(x).double(), layer.weight.double()
+    expected = frames_of(F.conv3d(clips, weight, stride=(1, 2, 2), padding=padding))
+    # Sums of up to 65,000 products of unit size.
+    tolerance = {"rtol": 1e-4, "atol": 1e-3}
+    torch.testing.assert_close(out.double(), expected, **tolerance)
+    assert out.is_contiguous(memory_format=memory_format)
+    grad, inputs = torch.randn_like(out), (x, layer.weight)
+    got = torch.autograd.grad(out, inputs, grad)
+    want = torch.autograd.grad(expected, inputs, grad.double())
+    torch.testing.assert_close(got, want, **tolerance)
+
+
+@every_format
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("equal_split", [True, False], ids=["gst", "gst-large"])

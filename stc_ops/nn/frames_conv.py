@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from stc_ops.operators.checks import check_frames, check_integer, check_segments
 
 from .memory_format import dense, format_of_strides
 from .temporal_conv import TemporalConv2d
+
+# Of a single clip, T * C * H: PyTorch computes so small a 3-D convolution by code of its own, which
+# takes up to ten times as long.
+_LARGEST_WITHOUT_ONEDNN = 20_480
 
 
 class FramesConv3d(nn.Conv3d):
@@ -76,9 +81,36 @@ class FramesConv3d(nn.Conv3d):
         check_segments("FramesConv3d", "x", x, self.num_segments)
         layout = format_of_strides(x)
         x = x.contiguous(memory_format=torch.channels_last)
+        out = self._by_steps(x) if self._is_slow(x) else self._at_once(x)
+        return out.contiguous(memory_format=layout)
+
+    def _at_once(self, x: torch.Tensor) -> torch.Tensor:
         clips = x.permute(0, 2, 3, 1).unflatten(0, (-1, self.num_segments))
         out = super().forward(clips.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1).flatten(0, 1)
-        return out.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        return out.permute(0, 3, 1, 2)
+
+    def _is_slow(self, x: torch.Tensor) -> bool:
+        return (
+            x.device.type == "cpu"
+            and x.dtype == torch.float32
+            and not torch.compiler.is_compiling()
+            and x.shape[0] == self.num_segments
+            and self.num_segments * x.shape[1] * x.shape[2] <= _LARGEST_WITHOUT_ONEDNN
+        )
+
+    def _by_steps(self, frames: torch.Tensor) -> torch.Tensor:
+        """Add up the 2-D convolutions by the kernel's steps in time, of a single clip."""
+        stride, padding = self.stride[1:], self.padding[1:]
+        middle = self.padding[0]
+        out = F.conv2d(frames, self.weight[:, :, middle], None, stride, padding)
+        for step, weight in enumerate(self.weight.unbind(2)):
+            # out[t] takes frames[t + later].
+            later = step - middle
+            if 0 < abs(later) < self.num_segments:
+                taken = frames[max(later, 0) : self.num_segments + min(later, 0)]
+                start = max(-later, 0)
+                out[start : start + len(taken)] += F.conv2d(taken, weight, None, stride, padding)
+        return out
 
     def _apply(
         self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
