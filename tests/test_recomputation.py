@@ -7,11 +7,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from networks import bytes_saved_by
 from small_networks import NETWORKS, every_network, random_clips, small
 from torch.utils.checkpoint import checkpoint
 
 import stc_ops
+from stc_ops.measuring import saved_bytes
 from stc_ops.models import resnet, stc_resnet50
 from stc_ops.operators.recomputation import recomputing_in_backward
 
@@ -40,7 +40,7 @@ def test_at_most_seven_tenths_of_the_layer_by_layer_bytes_are_saved():
     frames = torch.randn(8, 3, 224, 224).to(memory_format=torch.channels_last)
     plain = deepcopy(model)
     plain.fused = False
-    assert bytes_saved_by(model, frames) <= 0.70 * bytes_saved_by(plain, frames)
+    assert saved_bytes(model, frames) <= 0.70 * saved_bytes(plain, frames)
 
 
 @every_network
