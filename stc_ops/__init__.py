@@ -10,7 +10,7 @@ if find_spec("stc_ops._C") is None:
 
 from . import cost, models, nn
 from .backends import available_backends, use_backend
-from .config import show_config
+from .config import __version__, show_config
 from .models import optimize_for_inference
 from .operators import (
     BatchNorm,
@@ -25,9 +25,11 @@ from .operators import (
     temporal_pool,
     temporal_shift,
 )
+from .operators.recomputation import recompute_in_backward
 
 __all__ = [
     "BatchNorm",
+    "__version__",
     "available_backends",
     "bn_add_relu",
     "bn_relu",
@@ -37,6 +39,7 @@ __all__ = [
     "models",
     "nn",
     "optimize_for_inference",
+    "recompute_in_backward",
     "refine_bn_relu",
     "show_config",
     "spatial_gate",

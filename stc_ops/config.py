@@ -11,6 +11,8 @@ import torch
 from . import _C, cuda_library
 from .backends import BACKENDS, ENVIRONMENT_VARIABLE, forced_backend, why_not
 
+__version__ = _C.build_info()["version"]
+
 
 def show_config() -> None:
     """Print how the package was built, what the processor runs, and which backends can run."""

@@ -10,8 +10,11 @@ from typing import Any, Literal, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
+from stc_ops.nn.absorption import Kinds, is_plain
 from stc_ops.nn.batch_norm import BatchNormModule, batch_norm_of
+from stc_ops.torch_internals import version_of
 
 # By the names that oneDNN's convolutions have for them.
 Activation: TypeAlias = Literal["none", "relu", "sigmoid"]
@@ -50,15 +53,15 @@ class FoldedConvolution(nn.Module):
         """See the class."""
         super().__init__()
         weight, bias = _folded(convolution, norm)
-        # Not persistent: entries loaded later would not reach the packed copy.
-        self.register_buffer("weight", weight, persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        self.in_channels = convolution.in_channels
         self.stride = convolution.stride
         self.padding = convolution.padding
         self.dilation = convolution.dilation
         self.groups = convolution.groups
         self.activation = activation
-        self._packed: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._packed: tuple[torch.Tensor, int | None, torch.Tensor] | None = None
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to what the class says.
@@ -66,7 +69,7 @@ class FoldedConvolution(nn.Module):
         Args:
             x: frames in the dtype of the weights.
             residual: of the shape, dtype and memory format of the result; None for no sum. It may
-                be overwritten with the result, and be returned.
+                be overwritten with the result, and be returned: hand over a copy of what is needed.
 
         Returns:
             Frames, channels_last where oneDNN runs, else in the memory format of ``x``.
@@ -101,14 +104,15 @@ class FoldedConvolution(nn.Module):
         )
 
     def _packed_for(self, x: torch.Tensor) -> torch.Tensor:
-        # Moving or casting the module gives it another weight. Another shape of x seldom wants
-        # another layout, and then oneDNN converts at every call.
-        if self._packed is None or self._packed[0] is not self.weight:
+        # Moving the module gives it another weight, loading a state dict other values. Another
+        # shape of x seldom wants another layout, and then oneDNN converts at every call.
+        state = (self.weight, version_of(self.weight))
+        if self._packed is None or self._packed[0] is not state[0] or self._packed[1] != state[1]:
             packed = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, self.padding, self.stride, self.dilation, self.groups, x.shape
             )
-            self._packed = (self.weight, packed)
-        return self._packed[1]
+            self._packed = (*state, packed)
+        return self._packed[2]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the packed weight, which can neither be copied nor pickled."""
@@ -116,9 +120,9 @@ class FoldedConvolution(nn.Module):
 
     def extra_repr(self) -> str:
         """Return sizes and epilogue as ``print(module)`` shows them."""
-        out_channels, in_channels, *kernel = self.weight.shape
+        out_channels, _, *kernel = self.weight.shape
         return (
-            f"{in_channels * self.groups}, {out_channels}, kernel_size={tuple(kernel)}, "
+            f"{self.in_channels}, {out_channels}, kernel_size={tuple(kernel)}, "
             f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
             f"groups={self.groups}, activation={self.activation}"
         )
@@ -154,12 +158,26 @@ def _folded(
     return (weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))).to(weight), shift.to(weight)
 
 
-def is_foldable(convolution: nn.Module) -> bool:
-    """Tell whether a convolution is padded by zeros of given widths."""
+def is_foldable(convolution: nn.Module, kinds: Kinds) -> bool:
+    """Tell whether `convolution` is one of `kinds`, padded by zeros of given widths.
+
+    One whose weight a parametrization makes anew at every call is none, nor is one with hooks.
+    """
     return (
-        isinstance(convolution, (nn.Conv2d, nn.Conv3d))
+        is_plain(convolution, kinds)
+        and not is_parametrized(convolution)
         and convolution.padding_mode == "zeros"
         and not isinstance(convolution.padding, str)
+    )
+
+
+def is_constant_norm(norm: nn.Module) -> bool:
+    """Tell whether `norm` is a batch norm by constant statistics, without hooks."""
+    return (
+        is_plain(norm, (nn.BatchNorm2d, nn.SyncBatchNorm))
+        and not is_parametrized(norm)
+        and not norm.training
+        and norm.running_mean is not None
     )
 
 

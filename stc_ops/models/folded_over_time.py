@@ -24,10 +24,25 @@ class _OfClips(FoldedConvolution):
 
 
 class FoldedTemporalConvolution(_OfClips):
-    """A :class:`~stc_ops.nn.TemporalConv2d`, of pixels that have been taken at its stride."""
+    """A :class:`~stc_ops.nn.TemporalConv2d`."""
+
+    def __init__(
+        self,
+        convolution: TemporalConv2d,
+        norm: BatchNormModule | None = None,
+        *,
+        activation: Activation = "none",
+    ) -> None:
+        """See :class:`FoldedConvolution`."""
+        super().__init__(convolution, norm, activation=activation)
+        self.spatial_stride = convolution.spatial_stride
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Map frames ``(N*T, C, H, W)`` to as many of the same size."""
+        """Map frames ``(N*T, C, H, W)`` to as many, at the stride."""
+        return self.convolve(frames[:, :, :: self.spatial_stride, :: self.spatial_stride])
+
+    def convolve(self, frames: torch.Tensor) -> torch.Tensor:
+        """Convolve the pixels at the stride, where they have been taken."""
         _, channels, height, width = frames.shape
         pixels = frames.permute(0, 2, 3, 1).reshape(-1, self.num_segments, height * width, channels)
         convolved = super().forward(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

@@ -6,15 +6,18 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
+from torch.nn.utils.parametrize import is_parametrized
 
 from stc_ops.backends import select_backend
-from stc_ops.nn import STC, GateNetwork
+from stc_ops.nn import STC, GateNetwork, TemporalConv2d
+from stc_ops.nn.absorption import is_plain
 from stc_ops.nn.batch_norm import BatchNormModule
 from stc_ops.nn.refinement import SpatialRefinement, TemporalRefinement
 from stc_ops.operators import spatial_pool, steps, temporal_pool
 from stc_ops.operators.checks import accumulation_dtype
 
-from .folded_convolution import FoldedConvolution, affine_rows
+from .folded_convolution import FoldedConvolution, affine_rows, is_foldable
 from .folded_over_time import FoldedTemporalConvolution
 
 
@@ -41,8 +44,8 @@ class InferenceSTC(nn.Module):
         self.stc, self.bn_before, self.bn_after = copy.deepcopy((stc, bn_before, bn_after))
         self.requires_grad_(False)
         dtype = accumulation_dtype(bn_before.running_mean.dtype)
-        self.register_buffer("before", affine_rows(bn_before).to(dtype), persistent=False)
-        self.register_buffer("after", affine_rows(bn_after).to(dtype), persistent=False)
+        self.register_buffer("before", affine_rows(bn_before).to(dtype))
+        self.register_buffer("after", affine_rows(bn_after).to(dtype))
         shift_div = stc._shift_div()
         self.fold = 0 if shift_div is None else stc.branch_inputs[0] // shift_div
         self.spatial = self.temporal = self.frame_gate = self.pixel_gate = None
@@ -55,6 +58,17 @@ class InferenceSTC(nn.Module):
             self.temporal = FoldedTemporalConvolution(stc.temporal.conv)
             if isinstance(stc.temporal.refine, SpatialRefinement):
                 self.pixel_gate = _Gate(stc.temporal.refine.gate_network, dtype)
+
+    @staticmethod
+    def takes(layer: nn.Module) -> bool:
+        """Tell whether `layer` is an STC whose layers are as that class has made them."""
+        return (
+            is_plain(layer, STC)
+            and layer.can_fuse()
+            and not any(map(is_parametrized, layer.modules()))
+            and (layer.spatial is None or is_foldable(layer.spatial.conv, nn.Conv2d))
+            and (layer.temporal is None or is_foldable(layer.temporal.conv, TemporalConv2d))
+        )
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``."""
@@ -70,7 +84,7 @@ class InferenceSTC(nn.Module):
             if self.frame_gate is not None:
                 frame_gate = self.frame_gate(spatial_pool(spatial_y))
         if self.temporal is not None:
-            temporal_y = self.temporal(temporal_x)
+            temporal_y = self.temporal.convolve(temporal_x)
             if self.pixel_gate is not None:
                 pixel_gate = self.pixel_gate(temporal_pool(temporal_y, num_segments))
         return steps.refine(spatial_y, temporal_y, frame_gate, pixel_gate, self.after, num_segments)
@@ -105,6 +119,9 @@ def _over_image(convolution: nn.Conv1d | nn.Conv2d) -> nn.Conv2d:
         return copy.deepcopy(convolution)
     (size,), (padding,) = convolution.kernel_size, convolution.padding
     filters, channels, _ = convolution.weight.shape
-    image = nn.Conv2d(channels, filters, (size, 1), padding=(padding, 0), bias=False)
+    # Random weights would take numbers from the generator of whoever calls.
+    image = skip_init(
+        nn.Conv2d, channels, filters, (size, 1), padding=(padding, 0), bias=False, device="cpu"
+    )
     image.weight = nn.Parameter(convolution.weight.detach()[..., None].clone())
     return image

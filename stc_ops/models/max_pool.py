@@ -12,25 +12,26 @@ from stc_ops.operators.registration import once_differentiable
 _aten = torch.ops.aten
 
 
-def recomputed_max_pool(x: torch.Tensor, pool: nn.Module) -> torch.Tensor:
-    """Return ``pool(x)``; where `pool` is a max pool, backward computes its indices again.
-
-    Compiled graphs and layers that somebody has put in the place of the pool are left alone.
-    """
-    if type(pool) is not nn.MaxPool2d or torch.compiler.is_compiling():
+def recomputed_max_pool(x: torch.Tensor, pool: nn.MaxPool2d) -> torch.Tensor:
+    """Return ``pool(x)``, whose indices backward computes again; compiled graphs are left alone."""
+    if torch.compiler.is_compiling() or pool.return_indices:
         return pool(x)
-    return _MaxPool.apply(
-        x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
-    )
+    windows = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    return _MaxPool.apply(x, [_pair(each) for each in windows], pool.ceil_mode)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, *windows: Any) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, windows: list[tuple[int, int]], ceil_mode: bool
+    ) -> torch.Tensor:
         ctx.save_for_backward(x)
-        ctx.windows = tuple([each] * 2 if isinstance(each, int) else each for each in windows[:4])
-        ctx.ceil_mode = windows[4]
-        return _aten.max_pool2d_with_indices(x, *ctx.windows, ctx.ceil_mode)[0]
+        ctx.windows, ctx.ceil_mode = windows, ceil_mode
+        return _aten.max_pool2d_with_indices(x, *windows, ceil_mode)[0]
 
     @staticmethod
     @once_differentiable("max pool of a fused network")
@@ -40,4 +41,4 @@ class _MaxPool(torch.autograd.Function):
         grad_x = _aten.max_pool2d_with_indices_backward(
             grad, x, *ctx.windows, ctx.ceil_mode, indices
         )
-        return grad_x, *(None,) * 5
+        return grad_x, None, None

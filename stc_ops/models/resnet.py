@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from stc_ops.nn import BNReLU, GlobalAvgPool
-from stc_ops.operators.checks import check_frames, check_integer, check_segments
-from stc_ops.operators.recomputation import recomputing_in_backward
+from stc_ops.nn.absorption import is_plain
+from stc_ops.nn.tracing import is_traced
+from stc_ops.operators.checks import check_frames, check_integer, check_segments, check_tensor
+from stc_ops.operators.recomputation import recompute_in_backward
 
 from .bottleneck import EXPANSION, Bottleneck, has_fused_kernels
 from .max_pool import recomputed_max_pool
@@ -46,10 +48,15 @@ class VideoResNet(nn.Module):
             input. None for no layer.
         middle_widths: channels of the middle layers of each of the four stages; None for `widths`.
         fused: the initial value of the attribute.
+        recompute: the initial value of the attribute.
 
     Attributes:
         fused: whether the stem and all blocks run the fused operators, see :class:`Bottleneck`;
             may be set at any time. Parameters and state dict are the same either way.
+        recompute: whether backward computes results of the fused operators again instead of keeping
+            them, see :class:`Bottleneck`; may be set at any time. Gradients are the same bits.
+        num_segments: T, the frames of one clip; may be set, for all layers at once, unless a layer
+            has weights for each of them.
 
     Raises:
         TypeError: an argument that must be an integer is none.
@@ -68,17 +75,18 @@ class VideoResNet(nn.Module):
         entry_layer: EntryLayer | None,
         middle_widths: Sequence[int] | None = None,
         fused: bool = True,
+        recompute: bool = True,
     ) -> None:
         """See the class."""
         super().__init__()
-        _check_stages("depths", depths)
-        _check_stages("widths", widths)
+        depths = _checked_stages("depths", depths)
+        widths = _checked_stages("widths", widths)
         if middle_widths is None:
             middle_widths = widths
-        _check_stages("middle_widths", middle_widths)
-        check_integer("VideoResNet", "num_segments", num_segments, minimum=1)
-        check_integer("VideoResNet", "num_classes", num_classes, minimum=1)
-        self.num_segments = num_segments
+        middle_widths = _checked_stages("middle_widths", middle_widths)
+        num_segments = check_integer("VideoResNet", "num_segments", num_segments, minimum=1)
+        num_classes = check_integer("VideoResNet", "num_classes", num_classes, minimum=1)
+        self._num_segments = num_segments
         self.num_classes = num_classes
         stem = widths[0]
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
@@ -106,6 +114,7 @@ class VideoResNet(nn.Module):
         self.fc = nn.Linear(widths[3] * EXPANSION, num_classes)
         _initialize_convolutions(self)
         self.fused = fused
+        self.recompute = recompute
 
     @property
     def fused(self) -> bool:
@@ -119,52 +128,102 @@ class VideoResNet(nn.Module):
             if isinstance(module, Bottleneck):
                 module.fused = fused
 
+    @property
+    def recompute(self) -> bool:
+        """See the class."""
+        return self._recompute
+
+    @recompute.setter
+    def recompute(self, recompute: bool) -> None:
+        self._recompute = recompute
+        for module in self.modules():
+            if isinstance(module, Bottleneck):
+                module.recompute = recompute
+
+    @property
+    def num_segments(self) -> int:
+        """See the class."""
+        return self._num_segments
+
+    @num_segments.setter
+    def num_segments(self, num_segments: int) -> None:
+        num_segments = check_integer("VideoResNet", "num_segments", num_segments, minimum=1)
+        layers = {
+            name: module
+            for name, module in self.named_modules()
+            if module is not self and hasattr(module, "num_segments")
+        }
+        for name, module in layers.items():
+            if module.num_segments != num_segments and _has_weights_of_segments(module):
+                raise ValueError(
+                    f"VideoResNet: num_segments must stay {self.num_segments}, got {num_segments}: "
+                    f"{name}, a {type(module).__name__}, has weights for each frame of a clip"
+                )
+        self._num_segments = num_segments
+        for module in layers.values():
+            module.num_segments = num_segments
+
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Classify clips.
 
         Args:
-            frames: ``(N*T, 3, H, W)``, the frames of a clip one after the other; contiguous or
-                channels_last.
+            frames: ``(N*T, C, H, W)``, the frames of a clip one after the other, contiguous or
+                channels_last; or clips ``(N, T, C, H, W)``. C is what ``conv1`` takes, 3 unless it
+                has been exchanged, as for stacks of flow or of differences.
 
         Returns:
             Logits ``(N, num_classes)``.
 
         Raises:
             TypeError: `frames` is no tensor of a supported dtype.
-            ValueError: `frames` is not 4-D, has no 3 channels, or does not split into clips.
+            ValueError: `frames` is not 4-D or 5-D, has other channels, or does not split into
+                clips.
         """
-        self._check(frames)
-        if self.fused:
-            with recomputing_in_backward():
-                return self._classify(frames)
-        return self._classify(frames)
-
-    def _classify(self, frames: torch.Tensor) -> torch.Tensor:
-        x = self._stem(frames)
+        x = self._stem(frames if is_traced(frames) else self._folded(frames))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         features = self.dropout(self.avgpool(x))
         return self.fc(features).unflatten(0, (-1, self.num_segments)).mean(1)
 
     def _stem(self, frames: torch.Tensor) -> torch.Tensor:
         u = self.conv1(frames)
-        if self.fused and has_fused_kernels(u):
-            return recomputed_max_pool(self.bn_relu(u, self.bn1), self.maxpool)
-        return self.maxpool(self.relu(self.bn1(u)))
+        if not (self.fused and has_fused_kernels(u) and is_plain(self.relu, nn.ReLU)):
+            return self.maxpool(self.relu(self.bn1(u)))
+        out = self.bn_relu(u, self.bn1)
+        if not (self.recompute and is_plain(self.maxpool, nn.MaxPool2d)):
+            return self.maxpool(out)
+        with recompute_in_backward():
+            return recomputed_max_pool(out, self.maxpool)
 
-    def _check(self, frames: torch.Tensor) -> None:
+    def _folded(self, frames: torch.Tensor) -> torch.Tensor:
+        """Check `frames`, and fold clips into the batch."""
+        check_tensor("VideoResNet", "frames", frames)
+        shape = tuple(frames.shape)
+        if frames.ndim == 5:
+            if shape[1] != self.num_segments:
+                raise ValueError(
+                    f"VideoResNet: frames (N, T, C, H, W) must have T = {self.num_segments}, the "
+                    f"network's num_segments, got shape {shape}"
+                )
+            frames = frames.flatten(0, 1)
         check_frames("VideoResNet", "frames", frames)
-        if frames.shape[1] != 3:
+        channels = getattr(self.conv1, "in_channels", frames.shape[1])
+        if frames.shape[1] != channels:
             raise ValueError(
-                f"VideoResNet: frames must have 3 channels, got shape {tuple(frames.shape)}"
+                f"VideoResNet: frames must have {channels} channels, got shape {shape}"
             )
         check_segments("VideoResNet", "frames", frames, self.num_segments)
+        return frames
 
 
-def _check_stages(argument: str, values: Sequence[int]) -> None:
+def _has_weights_of_segments(layer: nn.Module) -> bool:
+    """Tell whether a layer has weights for each frame of a clip, which it says by an attribute."""
+    return getattr(layer, "has_weights_of_segments", False)
+
+
+def _checked_stages(argument: str, values: Sequence[int]) -> tuple[int, ...]:
     if len(values) != STAGES:
         raise ValueError(f"VideoResNet: {argument} must have {STAGES} integers, got {values}")
-    for value in values:
-        check_integer("VideoResNet", argument, value, minimum=1)
+    return tuple(check_integer("VideoResNet", argument, value, minimum=1) for value in values)
 
 
 def _initialize_convolutions(module: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """Layers over folded frames (N*T, C, H, W): they hold the parameters and call the operators."""
 
+from .absorption import FusibleLayer
 from .batch_norm import batch_norm_of
 from .branches import SpatialBranch, TemporalBranch
 from .frames_conv import P3D, FramesConv3d
@@ -31,6 +32,7 @@ __all__ = [
     "BNReLUShiftSplit",
     "ChannelwiseTemporalConv2d",
     "FramesConv3d",
+    "FusibleLayer",
     "GateNetwork",
     "GlobalAvgPool",
     "MotionExcitation",

@@ -11,6 +11,7 @@ from .memory_format import dense, format_of_strides
 from .refinement import SpatialRefinement, TemporalRefinement
 from .shift import TemporalShift
 from .temporal_conv import TemporalConv2d
+from .tracing import one_call
 
 
 class SpatialBranch(nn.Module):
@@ -47,9 +48,9 @@ class SpatialBranch(nn.Module):
     ) -> None:
         """See the class."""
         super().__init__()
-        check_integer("SpatialBranch", "in_channels", in_channels, minimum=1)
-        check_integer("SpatialBranch", "out_channels", out_channels, minimum=1)
-        check_integer("SpatialBranch", "stride", stride, minimum=1)
+        in_channels = check_integer("SpatialBranch", "in_channels", in_channels, minimum=1)
+        out_channels = check_integer("SpatialBranch", "out_channels", out_channels, minimum=1)
+        stride = check_integer("SpatialBranch", "stride", stride, minimum=1)
         self.shift = TemporalShift(num_segments, shift_div) if shift else nn.Identity()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.refine = (
@@ -58,6 +59,7 @@ class SpatialBranch(nn.Module):
             else nn.Identity()
         )
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, out_channels, H/s, W/s)``.
 
@@ -104,6 +106,7 @@ class TemporalBranch(nn.Module):
             else nn.Identity()
         )
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, in_channels, H, W)`` to ``(N*T, out_channels, H/s, W/s)``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from numbers import Rational
 
 # Far above any channel count, so that a float close to a wanted ratio, 0.3 for 3/10, becomes it.
 _LARGEST_DENOMINATOR = 10**6
@@ -16,7 +17,8 @@ def spatial_channels(module: str, channels: int, alpha: Fraction | float) -> int
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"{module}: alpha must be between 0 and 1, got {alpha}")
-    spatial = channels * Fraction(alpha).limit_denominator(_LARGEST_DENOMINATOR)
+    exact = alpha if isinstance(alpha, Rational) else float(alpha)
+    spatial = int(channels) * Fraction(exact).limit_denominator(_LARGEST_DENOMINATOR)
     if spatial.denominator != 1:
         raise ValueError(
             f"{module}: alpha must split {channels} channels into two integers, "

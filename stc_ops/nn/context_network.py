@@ -8,5 +8,5 @@ from torch import nn
 
 def apply_to_context(network: nn.Module, context: torch.Tensor) -> torch.Tensor:
     """Return ``network(context)`` in the dtype of `context`, whatever the dtype of the weights."""
-    weight = next(network.parameters())
+    weight = next(network.parameters(), context)
     return network(context.to(weight.dtype)).to(context.dtype)

@@ -10,8 +10,9 @@ from torch import nn
 
 from stc_ops.operators.checks import check_frames, check_integer, check_segments
 
-from .memory_format import dense, format_of_strides
+from .memory_format import channels_innermost, dense, format_of_strides
 from .temporal_conv import TemporalConv2d
+from .tracing import one_call
 
 # Of a single clip, T * C * H: PyTorch computes so small a 3-D convolution by code of its own, which
 # takes up to ten times as long.
@@ -53,20 +54,22 @@ class FramesConv3d(nn.Conv3d):
         kernel_size: tuple[int, int, int] = (3, 3, 3),
     ) -> None:
         """See the class."""
-        check_integer("FramesConv3d", "in_channels", in_channels, minimum=1)
-        check_integer("FramesConv3d", "out_channels", out_channels, minimum=1)
-        check_integer("FramesConv3d", "num_segments", num_segments, minimum=1)
-        check_integer("FramesConv3d", "stride", stride, minimum=1)
-        for size in kernel_size:
-            check_integer("FramesConv3d", "kernel_size", size, minimum=1)
-            if size % 2 == 0:
-                raise ValueError(f"FramesConv3d: kernel_size must be odd, got {kernel_size}")
+        in_channels = check_integer("FramesConv3d", "in_channels", in_channels, minimum=1)
+        out_channels = check_integer("FramesConv3d", "out_channels", out_channels, minimum=1)
+        num_segments = check_integer("FramesConv3d", "num_segments", num_segments, minimum=1)
+        stride = check_integer("FramesConv3d", "stride", stride, minimum=1)
+        kernel_size = tuple(
+            check_integer("FramesConv3d", "kernel_size", size, minimum=1) for size in kernel_size
+        )
+        if any(size % 2 == 0 for size in kernel_size):
+            raise ValueError(f"FramesConv3d: kernel_size must be odd, got {kernel_size}")
         padding = tuple(size // 2 for size in kernel_size)
         super().__init__(
             in_channels, out_channels, kernel_size, (1, stride, stride), padding, bias=False
         )
         self.num_segments = num_segments
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve frames ``(N*T, C, H, W)``, in either memory format or a channel slice of it.
 
@@ -80,7 +83,7 @@ class FramesConv3d(nn.Conv3d):
         check_frames("FramesConv3d", "x", x)
         check_segments("FramesConv3d", "x", x, self.num_segments)
         layout = format_of_strides(x)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = channels_innermost(x)
         out = self._by_steps(x) if self._is_slow(x) else self._at_once(x)
         return out.contiguous(memory_format=layout)
 
@@ -118,7 +121,7 @@ class FramesConv3d(nn.Conv3d):
         # So that Module.to takes channels_last, which five axes cannot have; with time and height
         # as one axis it is channels_last_3d.
         def of_five_axes(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.ndim != 5:
+            if tensor.ndim != 5 or _takes_five_axes(fn):
                 return fn(tensor)
             return fn(tensor.flatten(2, 3)).unflatten(2, tensor.shape[2:4])
 
@@ -130,6 +133,15 @@ class FramesConv3d(nn.Conv3d):
             f"{self.in_channels}, {self.out_channels}, num_segments={self.num_segments}, "
             f"stride={self.stride[1]}, kernel_size={self.kernel_size}"
         )
+
+
+def _takes_five_axes(fn: Callable[[torch.Tensor], torch.Tensor]) -> bool:
+    """Tell whether a conversion that ``Module.to`` makes is one of tensors with five axes."""
+    try:
+        fn(torch.empty((1,) * 5))
+    except RuntimeError:
+        return False
+    return True
 
 
 class P3D(nn.Module):
@@ -151,8 +163,8 @@ class P3D(nn.Module):
     def __init__(self, channels: int, num_segments: int, stride: int = 1) -> None:
         """See the class."""
         super().__init__()
-        check_integer("P3D", "channels", channels, minimum=1)
-        check_integer("P3D", "stride", stride, minimum=1)
+        channels = check_integer("P3D", "channels", channels, minimum=1)
+        stride = check_integer("P3D", "stride", stride, minimum=1)
         self.spatial = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
         self.temporal = TemporalConv2d(channels, channels, num_segments)
 
@@ -161,6 +173,7 @@ class P3D(nn.Module):
         """The convolution that starts from an image network's."""
         return self.spatial
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))`` in their format."""
         out = self.temporal(self.spatial(dense(x)))

@@ -9,6 +9,8 @@ from torch import nn
 
 from stc_ops.operators.checks import check_integer
 
+from .absorption import is_plain
+
 MINIMUM_HIDDEN_CHANNELS = 8
 
 
@@ -36,11 +38,11 @@ class GateNetwork(nn.Sequential):
         reduction: int | None = None,
     ) -> None:
         """See the class."""
-        check_integer("GateNetwork", "channels", channels, minimum=1)
+        channels = check_integer("GateNetwork", "channels", channels, minimum=1)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         hidden = channels
         if reduction is not None:
-            check_integer("GateNetwork", "reduction", reduction, minimum=1)
+            reduction = check_integer("GateNetwork", "reduction", reduction, minimum=1)
             hidden = max(MINIMUM_HIDDEN_CHANNELS, channels // reduction)
             layers["reduce"] = convolution(channels, hidden, 1, bias=False)
             layers["relu"] = nn.ReLU()
@@ -54,4 +56,37 @@ class GateNetwork(nn.Sequential):
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Return logits of the shape and dtype of `context`, whatever the dtype of the weights."""
-        return super().forward(context.to(self.gate.weight.dtype)).to(context.dtype)
+        weight = next(self.parameters(), context)
+        return super().forward(context.to(weight.dtype)).to(context.dtype)
+
+
+def can_absorb_gates(network: nn.Module) -> bool:
+    """Tell whether a fused operator computes the logits of `network` from its weights.
+
+    That is so while its layers are the ones that :class:`GateNetwork` has made.
+    """
+    if not is_plain(network, GateNetwork):
+        return False
+    layers = dict(network.named_children())
+    gate, reduce, relu = layers.pop("gate", None), *map(layers.pop, ("reduce", "relu"), (None,) * 2)
+    return (
+        not layers
+        and _is_convolution(gate, 3)
+        and (reduce is None) == (relu is None)
+        and (reduce is None or (_is_convolution(reduce, 1) and is_plain(relu, nn.ReLU)))
+    )
+
+
+def _is_convolution(layer: nn.Module | None, size: int) -> bool:
+    """Tell whether `layer` is a dense convolution with a kernel of `size` around each value."""
+    if not is_plain(layer, (nn.Conv1d, nn.Conv2d)):
+        return False
+    ones = (1,) * len(layer.kernel_size)
+    return (
+        layer.kernel_size == tuple(size * one for one in ones)
+        and layer.stride == layer.dilation == ones
+        and layer.padding == tuple(size // 2 * one for one in ones)
+        and layer.padding_mode == "zeros"
+        and layer.groups == 1
+        and layer.bias is None
+    )

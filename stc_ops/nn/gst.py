@@ -14,6 +14,7 @@ from .batch_norm import BatchNormModule, batch_norm_of
 from .channel_split import half_of, spatial_channels
 from .frames_conv import FramesConv3d
 from .memory_format import dense, format_of_strides
+from .tracing import one_call
 
 
 class GST(nn.Module):
@@ -49,9 +50,9 @@ class GST(nn.Module):
     ) -> None:
         """See the class."""
         super().__init__()
-        check_integer("GST", "channels", channels, minimum=1)
-        check_integer("GST", "num_segments", num_segments, minimum=1)
-        check_integer("GST", "stride", stride, minimum=1)
+        channels = check_integer("GST", "channels", channels, minimum=1)
+        num_segments = check_integer("GST", "num_segments", num_segments, minimum=1)
+        stride = check_integer("GST", "stride", stride, minimum=1)
         spatial_out = spatial_channels("GST", channels, alpha)
         if spatial_out in (0, channels):
             raise ValueError(f"GST: alpha must be strictly between 0 and 1, got {alpha}")
@@ -67,6 +68,7 @@ class GST(nn.Module):
         """The convolution that starts from an image network's."""
         return self.spatial
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.
 
@@ -81,14 +83,17 @@ class GST(nn.Module):
         out = torch.cat((self.spatial(dense(spatial_x)), self.temporal(temporal_x)), dim=1)
         return out.contiguous(memory_format=format_of_strides(x))
 
+    def can_fuse(self) -> bool:
+        """Return True: :meth:`forward_fused` absorbs no layer of this one."""
+        return True
+
     def forward_fused(
         self, u: torch.Tensor, bn_before: BatchNormModule, bn_after: BatchNormModule
     ) -> torch.Tensor:
         """Compute ``relu(bn_after(self(relu(bn_before(u)))))`` by the fused operators.
 
         :func:`stc_ops.bn_relu_shift_split` (GST-Large: :func:`stc_ops.bn_relu`) without a shift,
-        the two convolutions, and :func:`stc_ops.refine_bn_relu` without gates. A subclass that
-        changes :meth:`forward` has to change this too.
+        the two convolutions, and :func:`stc_ops.refine_bn_relu` without gates.
 
         Args:
             u: frames ``(N*T, C, H, W)`` as :meth:`forward` takes them.

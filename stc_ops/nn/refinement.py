@@ -9,6 +9,7 @@ from stc_ops.operators import spatial_gate, spatial_pool, temporal_gate, tempora
 from stc_ops.operators.checks import check_integer
 
 from .gate_network import GateNetwork
+from .tracing import one_call
 
 
 class TemporalRefinement(nn.Module):
@@ -30,15 +31,14 @@ class TemporalRefinement(nn.Module):
     def __init__(self, channels: int, num_segments: int, reduction: int | None = None) -> None:
         """See the class."""
         super().__init__()
-        check_integer("TemporalRefinement", "num_segments", num_segments, minimum=1)
+        num_segments = check_integer("TemporalRefinement", "num_segments", num_segments, minimum=1)
         self.num_segments = num_segments
         self.gate_network = GateNetwork(nn.Conv1d, channels, reduction)
 
+    @one_call
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         """Return ``y``, frames ``(N*T, C, H, W)``, gated; same shape, dtype, memory format."""
-        context = spatial_pool(y).unflatten(0, (-1, self.num_segments)).transpose(1, 2)
-        logits = self.gate_network(context).transpose(1, 2).flatten(0, 1)
-        return temporal_gate(y, logits)
+        return refine_in_time(y, self.gate_network, self.num_segments)
 
     def extra_repr(self) -> str:
         """Return the arguments as ``print(module)`` shows them."""
@@ -64,15 +64,27 @@ class SpatialRefinement(nn.Module):
     def __init__(self, channels: int, num_segments: int, reduction: int | None = None) -> None:
         """See the class."""
         super().__init__()
-        check_integer("SpatialRefinement", "num_segments", num_segments, minimum=1)
+        num_segments = check_integer("SpatialRefinement", "num_segments", num_segments, minimum=1)
         self.num_segments = num_segments
         self.gate_network = GateNetwork(nn.Conv2d, channels, reduction)
 
+    @one_call
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         """Return ``y``, frames ``(N*T, C, H, W)``, gated; same shape, dtype, memory format."""
-        logits = self.gate_network(temporal_pool(y, self.num_segments))
-        return spatial_gate(y, logits, self.num_segments)
+        return refine_in_space(y, self.gate_network, self.num_segments)
 
     def extra_repr(self) -> str:
         """Return the arguments as ``print(module)`` shows them."""
         return f"num_segments={self.num_segments}"
+
+
+def refine_in_time(y: torch.Tensor, gate_network: nn.Module, num_segments: int) -> torch.Tensor:
+    """Return :class:`TemporalRefinement` of ``y`` by a gate network."""
+    context = spatial_pool(y).unflatten(0, (-1, num_segments)).transpose(1, 2)
+    logits = gate_network(context).transpose(1, 2).flatten(0, 1)
+    return temporal_gate(y, logits)
+
+
+def refine_in_space(y: torch.Tensor, gate_network: nn.Module, num_segments: int) -> torch.Tensor:
+    """Return :class:`SpatialRefinement` of ``y`` by a gate network."""
+    return spatial_gate(y, gate_network(temporal_pool(y, num_segments)), num_segments)

@@ -8,6 +8,8 @@ from torch import nn
 from stc_ops.operators import temporal_shift
 from stc_ops.operators.checks import check_integer
 
+from .tracing import one_call
+
 
 class TemporalShift(nn.Module):
     """Shift a part of the channels along time: :func:`stc_ops.temporal_shift` without parameters.
@@ -24,11 +26,12 @@ class TemporalShift(nn.Module):
     def __init__(self, num_segments: int, shift_div: int = 8) -> None:
         """See the class."""
         super().__init__()
-        check_integer("TemporalShift", "num_segments", num_segments, minimum=1)
-        check_integer("TemporalShift", "shift_div", shift_div, minimum=2)
+        num_segments = check_integer("TemporalShift", "num_segments", num_segments, minimum=1)
+        shift_div = check_integer("TemporalShift", "shift_div", shift_div, minimum=2)
         self.num_segments = num_segments
         self.shift_div = shift_div
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x``, frames ``(N*T, C, H, W)``, shifted; same shape, dtype, memory format."""
         return temporal_shift(x, self.num_segments, self.shift_div)

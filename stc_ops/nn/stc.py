@@ -10,12 +10,16 @@ from torch import nn
 from stc_ops.operators import bn_relu_shift_split, refine_bn_relu
 from stc_ops.operators.checks import check_channels, check_integer
 
+from .absorption import is_plain
 from .batch_norm import BatchNormModule, batch_norm_of
 from .branches import SpatialBranch, TemporalBranch
 from .channel_split import half_of, spatial_channels
+from .gate_network import can_absorb_gates
 from .memory_format import format_of_strides
 from .refinement import SpatialRefinement, TemporalRefinement
 from .shift import TemporalShift
+from .temporal_conv import TemporalConv2d
+from .tracing import one_call
 
 
 class STC(nn.Module):
@@ -66,9 +70,9 @@ class STC(nn.Module):
     ) -> None:
         """See the class."""
         super().__init__()
-        check_integer("STC", "channels", channels, minimum=1)
-        check_integer("STC", "num_segments", num_segments, minimum=1)
-        check_integer("STC", "stride", stride, minimum=1)
+        channels = check_integer("STC", "channels", channels, minimum=1)
+        num_segments = check_integer("STC", "num_segments", num_segments, minimum=1)
+        stride = check_integer("STC", "stride", stride, minimum=1)
         spatial_out = spatial_channels("STC", channels, alpha)
         temporal_out = channels - spatial_out
         spatial_in, temporal_in = spatial_out, temporal_out
@@ -105,6 +109,7 @@ class STC(nn.Module):
         """The convolution that starts from an image network's: S_T's, where there is one."""
         return None if self.spatial is None else self.spatial.conv
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.
 
@@ -119,14 +124,53 @@ class STC(nn.Module):
         # channel for contiguous, whatever the other one is.
         return self._branches(x).contiguous(memory_format=format_of_strides(x))
 
+    def can_fuse(self) -> bool:
+        """Tell whether :meth:`forward_fused` computes what :meth:`forward` does.
+
+        So it is while the layers that it absorbs, all but the 3x3 convolution of S_T, are as this
+        class has made them, and nobody has hooked one.
+        """
+        spatial, temporal = self.spatial, self.temporal
+        return (spatial is None or self._absorbs_spatial(spatial)) and (
+            temporal is None or self._absorbs_temporal(temporal)
+        )
+
+    def _absorbs_spatial(self, branch: nn.Module) -> bool:
+        return (
+            is_plain(branch, SpatialBranch)
+            and is_plain(branch.shift, (TemporalShift, nn.Identity))
+            and self._has_its_segments(branch.shift)
+            and self._absorbs_refinement(branch.refine, TemporalRefinement)
+        )
+
+    def _absorbs_temporal(self, branch: nn.Module) -> bool:
+        return (
+            is_plain(branch, TemporalBranch)
+            and is_plain(branch.conv, TemporalConv2d)
+            and self._has_its_segments(branch.conv)
+            and branch.conv.spatial_stride == self.stride
+            and self._absorbs_refinement(branch.refine, SpatialRefinement)
+        )
+
+    def _absorbs_refinement(self, refine: nn.Module, kind: type[nn.Module]) -> bool:
+        if is_plain(refine, nn.Identity):
+            return True
+        return (
+            is_plain(refine, kind)
+            and self._has_its_segments(refine)
+            and can_absorb_gates(refine.gate_network)
+        )
+
+    def _has_its_segments(self, layer: nn.Module) -> bool:
+        return getattr(layer, "num_segments", self.num_segments) == self.num_segments
+
     def forward_fused(
         self, u: torch.Tensor, bn_before: BatchNormModule, bn_after: BatchNormModule
     ) -> torch.Tensor:
         """Compute ``relu(bn_after(self(relu(bn_before(u)))))`` by the fused operators.
 
         :func:`stc_ops.bn_relu_shift_split`, the two convolutions and
-        :func:`stc_ops.refine_bn_relu`; forward hooks of the layers that these replace do not run.
-        A subclass that changes :meth:`forward` has to change this too.
+        :func:`stc_ops.refine_bn_relu`; right only where :meth:`can_fuse`.
 
         Args:
             u: frames ``(N*T, C, H, W)`` as :meth:`forward` takes them.

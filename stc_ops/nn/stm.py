@@ -9,6 +9,7 @@ from stc_ops.operators.checks import check_channels, check_integer, check_segmen
 
 from .memory_format import format_of_strides
 from .temporal_conv import ChannelwiseTemporalConv2d
+from .tracing import one_call
 
 _REDUCTION = 16
 
@@ -41,6 +42,7 @@ class MotionModule(nn.Module):
         self.transform = nn.Conv2d(hidden, hidden, 3, stride, padding=1, groups=hidden, bias=False)
         self.restore = nn.Conv2d(hidden, channels, 1, bias=False)
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``."""
         features = self.reduce(x)
@@ -79,8 +81,8 @@ class STM(nn.Module):
     def __init__(self, channels: int, num_segments: int, stride: int = 1) -> None:
         """See the class."""
         super().__init__()
-        check_integer("STM", "channels", channels, minimum=_REDUCTION)
-        check_integer("STM", "stride", stride, minimum=1)
+        channels = check_integer("STM", "channels", channels, minimum=_REDUCTION)
+        stride = check_integer("STM", "stride", stride, minimum=1)
         self.channels = channels
         self.temporal = ChannelwiseTemporalConv2d(channels, num_segments, (-1, 0, 0, 1))
         self.conv = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
@@ -91,6 +93,7 @@ class STM(nn.Module):
         """The convolution that starts from an image network's."""
         return self.conv
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.
 

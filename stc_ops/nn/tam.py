@@ -10,6 +10,7 @@ from stc_ops.operators.checks import check_channels, check_integer, check_segmen
 
 from .context_network import apply_to_context
 from .memory_format import format_of_strides
+from .tracing import one_call
 
 _TAPS = 3
 _CHANNEL_REDUCTION = 4
@@ -44,12 +45,17 @@ class AdaptiveTemporalConv2d(nn.Module):
     """
 
     keeps_initial_weights = True
+    has_weights_of_segments = True
 
     def __init__(self, channels: int, num_segments: int) -> None:
         """See the class."""
         super().__init__()
-        check_integer("AdaptiveTemporalConv2d", "channels", channels, minimum=_CHANNEL_REDUCTION)
-        check_integer("AdaptiveTemporalConv2d", "num_segments", num_segments, minimum=1)
+        channels = check_integer(
+            "AdaptiveTemporalConv2d", "channels", channels, minimum=_CHANNEL_REDUCTION
+        )
+        num_segments = check_integer(
+            "AdaptiveTemporalConv2d", "num_segments", num_segments, minimum=1
+        )
         self.channels = channels
         self.num_segments = num_segments
         hidden = channels // _CHANNEL_REDUCTION
@@ -67,6 +73,7 @@ class AdaptiveTemporalConv2d(nn.Module):
             nn.Linear(hidden, _TAPS, bias=False),
         )
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x``, frames ``(N*T, C, H, W)``, convolved; same shape, dtype, memory format.
 
@@ -104,7 +111,7 @@ class TAM(nn.Module):
     def __init__(self, channels: int, num_segments: int, stride: int = 1) -> None:
         """See the class."""
         super().__init__()
-        check_integer("TAM", "stride", stride, minimum=1)
+        stride = check_integer("TAM", "stride", stride, minimum=1)
         self.adaptive = AdaptiveTemporalConv2d(channels, num_segments)
         self.conv = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
 
@@ -113,6 +120,7 @@ class TAM(nn.Module):
         """The convolution that starts from an image network's."""
         return self.conv
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.
 

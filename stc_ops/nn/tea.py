@@ -11,11 +11,13 @@ from torch import nn
 from stc_ops.operators import spatial_pool, temporal_gate
 from stc_ops.operators.checks import check_channels, check_integer, check_segments
 
+from .absorption import is_plain
 from .batch_norm import BatchNormModule
 from .context_network import apply_to_context
 from .fused import BNReLU
 from .memory_format import format_of_strides
 from .temporal_conv import ChannelwiseTemporalConv2d
+from .tracing import one_call
 
 _REDUCTION = 16
 _SCALE = 4
@@ -52,6 +54,7 @@ class MotionExcitation(nn.Module):
             nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels)
         )
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x``, frames ``(N*T, C, H, W)``, excited; same shape, dtype, memory format."""
         features = self.reduce_bn(self.reduce(x))
@@ -98,12 +101,14 @@ class TEA(nn.Module):
         ValueError: an argument is out of range.
     """
 
+    ends_normalized = True
+
     def __init__(self, channels: int, num_segments: int, stride: int = 1) -> None:
         """See the class."""
         super().__init__()
-        check_integer("TEA", "channels", channels, minimum=_REDUCTION)
-        check_integer("TEA", "num_segments", num_segments, minimum=1)
-        check_integer("TEA", "stride", stride, minimum=1)
+        channels = check_integer("TEA", "channels", channels, minimum=_REDUCTION)
+        num_segments = check_integer("TEA", "num_segments", num_segments, minimum=1)
+        stride = check_integer("TEA", "stride", stride, minimum=1)
         width, rest = divmod(channels, _SCALE)
         if rest != 0 or width % 2 != 0:
             raise ValueError(f"TEA: channels must be a multiple of {2 * _SCALE}, got {channels}")
@@ -123,6 +128,7 @@ class TEA(nn.Module):
         self.bn_relu = BNReLU()
         self.pool = nn.AvgPool2d(3, stride, padding=1)
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``.
 
@@ -135,7 +141,13 @@ class TEA(nn.Module):
         self._check("x", x)
         return self._aggregate(self.excitation(x), lambda u, bn: self.relu(bn(u)))
 
-    def forward_fused(self, u: torch.Tensor, bn_before: BatchNormModule) -> torch.Tensor:
+    def can_fuse(self) -> bool:
+        """Tell whether the ReLU that :meth:`forward_fused` absorbs is one, and nobody hooked it."""
+        return is_plain(self.relu, nn.ReLU)
+
+    def forward_fused(
+        self, u: torch.Tensor, bn_before: BatchNormModule, bn_after: None = None
+    ) -> torch.Tensor:
         """Compute ``self(relu(bn_before(u)))`` with batch norms and ReLUs in one pass each.
 
         Those within :class:`MotionExcitation`, which have no ReLU, stay layers of their own.

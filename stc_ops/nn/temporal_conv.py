@@ -9,7 +9,8 @@ from torch import nn
 
 from stc_ops.operators.checks import check_frames, check_integer, check_segments
 
-from .memory_format import format_of_strides
+from .memory_format import channels_innermost, format_of_strides
+from .tracing import one_call
 
 
 class TemporalConv2d(nn.Conv2d):
@@ -46,16 +47,17 @@ class TemporalConv2d(nn.Conv2d):
         groups: int = 1,
     ) -> None:
         """See the class."""
-        check_integer("TemporalConv2d", "in_channels", in_channels, minimum=1)
-        check_integer("TemporalConv2d", "out_channels", out_channels, minimum=1)
-        check_integer("TemporalConv2d", "num_segments", num_segments, minimum=1)
-        check_integer("TemporalConv2d", "stride", stride, minimum=1)
+        in_channels = check_integer("TemporalConv2d", "in_channels", in_channels, minimum=1)
+        out_channels = check_integer("TemporalConv2d", "out_channels", out_channels, minimum=1)
+        num_segments = check_integer("TemporalConv2d", "num_segments", num_segments, minimum=1)
+        stride = check_integer("TemporalConv2d", "stride", stride, minimum=1)
         super().__init__(
             in_channels, out_channels, (3, 1), padding=(1, 0), groups=groups, bias=False
         )
         self.num_segments = num_segments
         self.spatial_stride = stride
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve frames ``(N*T, C, H, W)``, in either memory format or a channel slice of it.
 
@@ -73,7 +75,7 @@ class TemporalConv2d(nn.Conv2d):
     def convolve(self, frames: torch.Tensor) -> torch.Tensor:
         """Convolve the pixels at the stride, ``x[:, :, ::s, ::s]``, where they have been taken."""
         layout = format_of_strides(frames)
-        frames = frames.contiguous(memory_format=torch.channels_last)
+        frames = channels_innermost(frames)
         # Views in any other order give the axis N of a single clip a stride by which the
         # convolution no longer recognizes channels_last, and copies.
         pixels = frames.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, self.num_segments))
@@ -116,15 +118,20 @@ class ChannelwiseTemporalConv2d(TemporalConv2d):
         self, channels: int, num_segments: int, initial_offsets: Sequence[int] = (0,)
     ) -> None:
         """See the class."""
-        check_integer("ChannelwiseTemporalConv2d", "channels", channels, minimum=1)
-        parts = len(initial_offsets)
+        channels = check_integer("ChannelwiseTemporalConv2d", "channels", channels, minimum=1)
+        # Before the weight, which the constructors called below initialize by it.
+        self.initial_offsets = tuple(initial_offsets)
+        parts = len(self.initial_offsets)
         if channels % parts != 0:
             raise ValueError(
                 f"ChannelwiseTemporalConv2d: channels must be a multiple of {parts}, the number "
                 f"of initial_offsets, got {channels}"
             )
         super().__init__(channels, channels, num_segments, groups=channels)
+
+    def reset_parameters(self) -> None:
+        """Make the weight the choice of frames that it is at first."""
         nn.init.zeros_(self.weight)
-        with torch.no_grad():
-            for part, offset in zip(self.weight.chunk(parts), initial_offsets, strict=True):
-                part[:, :, 1 + offset] = 1
+        parts = self.weight.detach().chunk(len(self.initial_offsets))
+        for part, offset in zip(parts, self.initial_offsets, strict=True):
+            part[:, :, 1 + offset] = 1

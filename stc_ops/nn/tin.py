@@ -10,6 +10,7 @@ from stc_ops.operators.checks import check_channels, check_integer, check_segmen
 
 from .context_network import apply_to_context
 from .memory_format import dense, format_of_strides
+from .tracing import one_call
 
 _LARGEST_OFFSET = 2.0
 _OFFSETS = 2
@@ -17,6 +18,22 @@ _OFFSETS = 2
 _GROUPS = 2 * _OFFSETS
 # Offsets begin at half a frame: 4 * (sigmoid(log(5 / 3)) - 1/2).
 _INITIAL_OFFSET_LOGIT = 0.5108
+
+
+class _OffsetLogits(nn.Linear):
+    """The last layer of an :class:`OffsetNetwork`, whose offsets begin at half a frame."""
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.constant_(self.bias, _INITIAL_OFFSET_LOGIT)
+
+
+class _WeightLogits(nn.Conv1d):
+    """The layer of a :class:`WeightNetwork`, whose weights begin around 1."""
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.zeros_(self.bias)
 
 
 class OffsetNetwork(nn.Module):
@@ -32,8 +49,7 @@ class OffsetNetwork(nn.Module):
         self.conv = nn.Conv1d(channels, 1, 3, padding=1)
         self.hidden = nn.Linear(num_segments, num_segments)
         self.relu = nn.ReLU()
-        self.out = nn.Linear(num_segments, _OFFSETS)
-        nn.init.constant_(self.out.bias, _INITIAL_OFFSET_LOGIT)
+        self.out = _OffsetLogits(num_segments, _OFFSETS)
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Return offsets ``(N, 2)``."""
@@ -50,8 +66,7 @@ class WeightNetwork(nn.Module):
     def __init__(self, channels: int) -> None:
         """See the class."""
         super().__init__()
-        self.conv = nn.Conv1d(channels, _OFFSETS, 3, padding=1)
-        nn.init.zeros_(self.conv.bias)
+        self.conv = _WeightLogits(channels, _OFFSETS, 3, padding=1)
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Return weights ``(N, 2, T)``."""
@@ -82,13 +97,14 @@ class TIN(nn.Module):
     """
 
     keeps_initial_weights = True
+    has_weights_of_segments = True
 
     def __init__(self, channels: int, num_segments: int, shift_div: int = 4) -> None:
         """See the class."""
         super().__init__()
-        check_integer("TIN", "channels", channels, minimum=1)
-        check_integer("TIN", "num_segments", num_segments, minimum=1)
-        check_integer("TIN", "shift_div", shift_div, minimum=1)
+        channels = check_integer("TIN", "channels", channels, minimum=1)
+        num_segments = check_integer("TIN", "num_segments", num_segments, minimum=1)
+        shift_div = check_integer("TIN", "shift_div", shift_div, minimum=1)
         moving = channels // shift_div
         if moving == 0 or moving % _GROUPS != 0:
             raise ValueError(
@@ -101,6 +117,7 @@ class TIN(nn.Module):
         self.offsets = OffsetNetwork(moving, num_segments)
         self.weights = WeightNetwork(moving)
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x``, frames ``(N*T, C, H, W)``, interlaced; same shape, dtype, memory format.
 

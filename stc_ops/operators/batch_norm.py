@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch.distributed.nn.functional import all_reduce
 
 from . import steps
 from .checks import accumulation_dtype, check_parameter
@@ -38,6 +38,11 @@ class BatchNorm(NamedTuple):
     process_group: dist.ProcessGroup | None = None
 
 
+def tensors_of(bn: BatchNorm | None) -> tuple[torch.Tensor | None, ...]:
+    """Return all tensors that a normalization reads."""
+    return () if bn is None else bn[:4]
+
+
 def check_batch_norm(
     operator: str, argument: str, bn: BatchNorm, channels: int, frames: torch.Tensor
 ) -> None:
@@ -53,7 +58,7 @@ def check_batch_norm(
         raise ValueError(
             f"{operator}: {argument} must have running_mean and running_var, or neither"
         )
-    if not isinstance(bn.momentum, float | int):
+    if not isinstance(bn.momentum, Real):
         raise TypeError(
             f"{operator}: {argument}.momentum must be a float, got {type(bn.momentum).__name__}"
         )
@@ -88,12 +93,17 @@ def batch_norm_reference(x: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
 
 
 def _synchronized_reference(x: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
+    # A torch that was built without collectives has no such module.
+    from torch.distributed.nn.functional import all_reduce
+
     values = x.to(accumulation_dtype(x.dtype))
-    count = values.new_tensor(float(x.shape[0] * x.shape[2] * x.shape[3]))
+    mine = x.shape[0] * x.shape[2] * x.shape[3]
+    count = values.new_tensor(float(mine))
     dist.all_reduce(count, group=bn.process_group)
+    _check_count_of_processes(mine, count)
 
     def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
-        return all_reduce(values.sum((0, 2, 3)), group=bn.process_group) / count
+        return all_reduce(values.sum((0, 2, 3)), group=bn.process_group) / count.clamp(min=1)
 
     mean = mean_over_processes(values)
     centred = values - mean[:, None, None]
@@ -110,12 +120,31 @@ def _synchronized_reference(x: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
 def update_running_statistics(
     bn: BatchNorm, mean: torch.Tensor, var: torch.Tensor, count: int | torch.Tensor
 ) -> None:
-    """Move the running statistics towards a batch of `count` values and of biased variance."""
+    """Move the running statistics towards a batch of `count` values and of biased variance.
+
+    Where `count` is a tensor it may be 0: then no process has a frame, and they stay.
+    """
     if bn.running_mean is None or bn.running_var is None:
         return
-    unbiased = var * (count / (count - 1))
-    bn.running_mean.lerp_(mean.to(bn.running_mean.dtype), bn.momentum)
-    bn.running_var.lerp_(unbiased.to(bn.running_var.dtype), bn.momentum)
+    if isinstance(count, torch.Tensor):
+        is_empty, unbiased = count == 0, var * (count / (count - 1).clamp(min=1))
+    else:
+        is_empty, unbiased = None, var * (count / (count - 1))
+    for running, batch in ((bn.running_mean, mean), (bn.running_var, unbiased)):
+        updated = running.lerp(batch.to(running.dtype), float(bn.momentum))
+        running.copy_(updated if is_empty is None else torch.where(is_empty, running, updated))
+
+
+def _check_count_of_processes(mine: int, total: torch.Tensor) -> None:
+    """Raise where all processes together have one value per channel, as one process would.
+
+    One that has more itself need not read `total`, for which a device would have to be waited for.
+    """
+    if mine <= 1 and total.item() == 1:
+        raise ValueError(
+            "SyncBatchNorm: expected more than 1 value per channel when training, "
+            "got 1 over all processes"
+        )
 
 
 class Statistics(NamedTuple):
@@ -196,8 +225,11 @@ def _over_processes(
     gathered = torch.stack(of_processes).double()
     counts, means, variances = gathered[:, :1], *gathered[:, 1:].chunk(2, dim=1)
     total = counts.sum()
-    mean = (counts * means).sum(0) / total
-    var = (counts * (variances + (means - mean).square())).sum(0) / total
+    _check_count_of_processes(count, total)
+    # Where a process has no values its moments are no numbers.
+    means, variances = (torch.where(counts > 0, each, 0) for each in (means, variances))
+    mean = (counts * means).sum(0) / total.clamp(min=1)
+    var = (counts * (variances + (means - mean).square())).sum(0) / total.clamp(min=1)
     return torch.stack((mean, var)).to(moments.dtype), total.to(moments.dtype)
 
 
@@ -234,7 +266,7 @@ def normalization_gradient(
     else:
         means = sums.clone()
         dist.all_reduce(means, group=statistics.process_group)
-        means /= statistics.count
+        means /= statistics.count.clamp(min=1)
     grad_coefficients = steps.batch_norm_grad_coefficients(means, coefficients)
     # A gradient that is a view would share its memory with those of other parameters.
     return NormalizationGradient(sums[1] * coefficients[3], sums[0].clone(), grad_coefficients)

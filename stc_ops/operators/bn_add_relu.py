@@ -14,11 +14,19 @@ from .batch_norm import (
     check_batch_norm,
     frames_normalization,
     normalization_gradient,
+    tensors_of,
 )
-from .checks import check_frames, name_of
-from .registration import implementation, memory_format_of, once_differentiable
+from .checks import autocast_to, check_frames, name_of
+from .registration import (
+    implementation,
+    memory_format_of,
+    once_differentiable,
+    public,
+    refuse_tracing,
+)
 
 
+@public
 def bn_add_relu(
     w: torch.Tensor,
     bn: BatchNorm,
@@ -40,7 +48,7 @@ def bn_add_relu(
             float64, bfloat16 or float16; contiguous or channels_last.
         bn: the normalization of ``w``.
         identity: frames of the shape, dtype and device of ``w``; best in its memory format, else
-            they are copied to it.
+            they are copied to it. Autocast casts them to the dtype of ``w``.
         identity_bn: the normalization of `identity`, or None to add it as it is.
 
     Returns:
@@ -52,8 +60,10 @@ def bn_add_relu(
             does not fit.
     """
     name = "bn_add_relu"
+    refuse_tracing(name)
     check_frames(name, "w", w)
     check_frames(name, "identity", identity)
+    identity = autocast_to(w.dtype, identity)
     if identity.shape != w.shape or identity.device != w.device:
         raise ValueError(
             f"{name}: identity must have the shape and device of w, {tuple(w.shape)} on "
@@ -66,7 +76,8 @@ def bn_add_relu(
     check_batch_norm(name, "bn", bn, w.shape[1], w)
     if identity_bn is not None:
         check_batch_norm(name, "identity_bn", identity_bn, w.shape[1], w)
-    run = implementation(name, w.device, reference=bn_add_relu_reference, fused=_fused)
+    tensors = (w, identity, *tensors_of(bn), *tensors_of(identity_bn))
+    run = implementation(name, tensors, reference=bn_add_relu_reference, kernels=_fused)
     return run(w, bn, identity, identity_bn)
 
 

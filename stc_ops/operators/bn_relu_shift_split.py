@@ -15,13 +15,21 @@ from .batch_norm import (
     check_batch_norm,
     frames_normalization,
     normalization_gradient,
+    tensors_of,
 )
 from .checks import check_frames, check_integer, check_segments
-from .recomputation import saved_tensors_of
-from .registration import implementation, memory_format_of, once_differentiable
+from .recomputation import RecomputableFunction, note_results, saved_tensors_of
+from .registration import (
+    implementation,
+    memory_format_of,
+    once_differentiable,
+    public,
+    refuse_tracing,
+)
 from .shift import temporal_shift_reference
 
 
+@public
 def bn_relu_shift_split(
     u: torch.Tensor,
     bn: BatchNorm,
@@ -72,18 +80,18 @@ def _run(
     stride: int,
     shift_div: int | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    refuse_tracing(name)
     check_frames(name, "u", u)
-    check_segments(name, "u", u, num_segments)
-    check_integer(name, "stride", stride, minimum=1)
+    num_segments = check_segments(name, "u", u, num_segments)
+    stride = check_integer(name, "stride", stride, minimum=1)
     if shift_div is not None:
-        check_integer(name, "shift_div", shift_div, minimum=2)
+        shift_div = check_integer(name, "shift_div", shift_div, minimum=2)
     channels = u.shape[1]
     if split is None:
         split = (channels, 0)
     is_pair = isinstance(split, Sequence) and len(split) == 2
     if is_pair:
-        for part in split:
-            check_integer(name, "split", part, minimum=0)
+        split = tuple(check_integer(name, "split", part, minimum=0) for part in split)
     if not is_pair or sum(split) != channels:
         raise ValueError(
             f"{name}: split must be two integers that add up to {channels} channels, got {split}"
@@ -91,11 +99,11 @@ def _run(
     check_batch_norm(name, "bn", bn, channels, u)
     run = implementation(
         name,
-        u.device,
+        (u, *tensors_of(bn)),
         reference=bn_relu_shift_split_reference,
-        fused=_fused,
+        kernels=_fused,
     )
-    return run(u, bn, tuple(split), num_segments, stride, shift_div)
+    return run(u, bn, split, num_segments, stride, shift_div)
 
 
 def bn_relu_shift_split_reference(
@@ -115,7 +123,7 @@ def bn_relu_shift_split_reference(
     return spatial.contiguous(memory_format=layout), temporal.contiguous(memory_format=layout)
 
 
-class _ShiftSplit(torch.autograd.Function):
+class _ShiftSplit(RecomputableFunction):
     """The pass that writes the results, and the two passes back."""
 
     @staticmethod
@@ -129,7 +137,9 @@ class _ShiftSplit(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.save_for_backward(u, norm.coefficients)
         ctx.statistics, ctx.layout = norm.statistics, layout
-        return steps.shift_split(u, norm.coefficients, *layout)
+        results = steps.shift_split(u, norm.coefficients, *layout)
+        note_results(ctx, *results)
+        return results
 
     @staticmethod
     def recompute(
@@ -166,6 +176,7 @@ def _fused(
     return _ShiftSplit.apply(u, norm.weight, norm.bias, norm, layout)
 
 
+@public
 def bn_relu_shift(
     u: torch.Tensor, bn: BatchNorm, num_segments: int, shift_div: int | None = 8
 ) -> torch.Tensor:
@@ -177,6 +188,7 @@ def bn_relu_shift(
     return _run("bn_relu_shift", u, bn, None, num_segments, 1, shift_div)[0]
 
 
+@public
 def bn_relu(u: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
     r"""Compute ``relu(bn(u))`` in the passes of :func:`bn_relu_shift_split`; see there."""
     return _run("bn_relu", u, bn, None, 1, 1, None)[0]

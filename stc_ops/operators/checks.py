@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 
 SUPPORTED_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -46,22 +48,24 @@ def check_channels(operator: str, argument: str, frames: torch.Tensor, channels:
         )
 
 
-def check_integer(operator: str, argument: str, value: int, minimum: int) -> None:
-    """Raise unless `value` is an integer of at least `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
+def check_integer(operator: str, argument: str, value: int, minimum: int) -> int:
+    """Return `value` as Python's int; raise unless it is an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, (Integral, torch.SymInt)):
         raise TypeError(f"{operator}: {argument} must be an int, got {type(value).__name__}")
     if value < minimum:
         raise ValueError(f"{operator}: {argument} must be at least {minimum}, got {value}")
+    return value if isinstance(value, torch.SymInt) else int(value)
 
 
-def check_segments(operator: str, argument: str, frames: torch.Tensor, num_segments: int) -> None:
-    """Raise unless the batch of `frames` splits into clips of `num_segments` frames."""
-    check_integer(operator, "num_segments", num_segments, minimum=1)
+def check_segments(operator: str, argument: str, frames: torch.Tensor, num_segments: int) -> int:
+    """Return `num_segments`; raise unless `frames` split into clips of so many."""
+    num_segments = check_integer(operator, "num_segments", num_segments, minimum=1)
     if frames.shape[0] % num_segments != 0:
         raise ValueError(
             f"{operator}: {argument} must hold a multiple of num_segments={num_segments} frames, "
             f"got {frames.shape[0]} in shape {tuple(frames.shape)}"
         )
+    return num_segments
 
 
 def checked_logits(
@@ -81,10 +85,9 @@ def checked_logits(
     if logits.device != frames.device:
         raise ValueError(f"{operator}: logits must be on {frames.device}, got {logits.device}")
     expected = accumulation_dtype(frames.dtype)
+    logits = autocast_to(expected, logits)
     if logits.dtype == expected:
         return logits
-    if _is_autocast_enabled(frames.device.type):
-        return logits.to(expected)
     raise TypeError(
         f"{operator}: logits must be {name_of(expected)} for y of {name_of(frames.dtype)}, "
         f"got {name_of(logits.dtype)}"
@@ -116,6 +119,16 @@ def check_parameter(
             f"{operator}: {argument} must be {name_of(accumulation_dtype(frames.dtype))} for "
             f"frames of {name_of(frames.dtype)}, got {name_of(parameter.dtype)}"
         )
+
+
+def autocast_to(dtype: torch.dtype, tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor`, under autocast in `dtype`: there layers before differ in what they return.
+
+    A tensor that no operator takes, of integers say, stays what it is.
+    """
+    if tensor.dtype == dtype or tensor.dtype not in SUPPORTED_DTYPES:
+        return tensor
+    return tensor.to(dtype) if _is_autocast_enabled(tensor.device.type) else tensor
 
 
 def _is_autocast_enabled(device_type: str) -> bool:

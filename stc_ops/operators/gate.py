@@ -8,14 +8,16 @@ import torch
 
 from .checks import check_frames, check_segments, checked_logits
 from .registration import (
-    call,
     compiled,
+    implementation,
     memory_format_of,
+    public,
     refuse_double_backward,
     register,
 )
 
 
+@public
 def temporal_gate(y: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     r"""Gate every channel of every frame.
 
@@ -43,7 +45,13 @@ def temporal_gate(y: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """
     check_frames("temporal_gate", "y", y)
     logits = checked_logits("temporal_gate", logits, y, (y.shape[0], y.shape[1]))
-    return call("temporal_gate", temporal_gate_reference, y, logits)
+    gate = implementation(
+        "temporal_gate",
+        (y, logits),
+        reference=temporal_gate_reference,
+        kernels=compiled.temporal_gate,
+    )
+    return gate(y, logits)
 
 
 def temporal_gate_reference(y: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
@@ -52,6 +60,7 @@ def temporal_gate_reference(y: torch.Tensor, logits: torch.Tensor) -> torch.Tens
     return (y * gate[:, :, None, None]).contiguous(memory_format=memory_format_of(y))
 
 
+@public
 def spatial_gate(y: torch.Tensor, logits: torch.Tensor, num_segments: int) -> torch.Tensor:
     r"""Gate every channel of every pixel of a clip.
 
@@ -81,10 +90,16 @@ def spatial_gate(y: torch.Tensor, logits: torch.Tensor, num_segments: int) -> to
             wrong shape or device.
     """
     check_frames("spatial_gate", "y", y)
-    check_segments("spatial_gate", "y", y, num_segments)
+    num_segments = check_segments("spatial_gate", "y", y, num_segments)
     shape = (y.shape[0] // num_segments, *y.shape[1:])
     logits = checked_logits("spatial_gate", logits, y, shape)
-    return call("spatial_gate", spatial_gate_reference, y, logits, num_segments)
+    gate = implementation(
+        "spatial_gate",
+        (y, logits),
+        reference=spatial_gate_reference,
+        kernels=compiled.spatial_gate,
+    )
+    return gate(y, logits, num_segments)
 
 
 def spatial_gate_reference(

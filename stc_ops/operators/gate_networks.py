@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 
+class GateWeights(NamedTuple):
+    """Weights of a gate network, or their gradients; `reduce` is STC-Light's, else None."""
+
+    reduce: torch.Tensor | None
+    gate: torch.Tensor | None
+
+
 class GateGradients(NamedTuple):
-    """Gradients of the context, None where there is no network, and of the weights in turn."""
+    """Gradients of the context and of the weights; None where there is no network."""
 
     context: torch.Tensor | None
-    weights: list[torch.Tensor]
+    weights: GateWeights
 
 
 class GatePass(NamedTuple):
@@ -45,7 +52,7 @@ class TemporalGate:
     on a CPU than a one-dimensional convolution.
     """
 
-    def __init__(self, weights: Sequence[torch.Tensor], num_segments: int) -> None:
+    def __init__(self, weights: GateWeights, num_segments: int) -> None:
         """See the class."""
         self.weights = weights
         self.num_segments = num_segments
@@ -78,7 +85,7 @@ class TemporalGate:
 class SpatialGate:
     """Convolutions over the pixels of a clip, of ``(N, C, H, W)`` context."""
 
-    def __init__(self, weights: Sequence[torch.Tensor]) -> None:
+    def __init__(self, weights: GateWeights) -> None:
         """See the class."""
         self.weights = weights
 
@@ -112,14 +119,11 @@ _ConvolveBackward = Callable[
 ]
 
 
-def _forward(
-    convolve: _Convolve, context: torch.Tensor, weights: Sequence[torch.Tensor]
-) -> GatePass:
-    *reduce, gate = weights
-    features, hidden = context.to(gate.dtype), None
-    if reduce:
-        features = hidden = convolve(features, reduce[0]).relu_()
-    return GatePass(convolve(features, gate).to(context.dtype), hidden)
+def _forward(convolve: _Convolve, context: torch.Tensor, weights: GateWeights) -> GatePass:
+    features, hidden = context.to(weights.gate.dtype), None
+    if weights.reduce is not None:
+        features = hidden = convolve(features, weights.reduce).relu_()
+    return GatePass(convolve(features, weights.gate).to(context.dtype), hidden)
 
 
 def _backward(
@@ -127,15 +131,15 @@ def _backward(
     grad: torch.Tensor,
     context: torch.Tensor,
     hidden: torch.Tensor | None,
-    weights: Sequence[torch.Tensor],
+    weights: GateWeights,
 ) -> GateGradients:
-    *reduce, gate = weights
-    features = context.to(gate.dtype)
-    grad = grad.to(gate.dtype)
-    if hidden is None:
-        grad_context, grad_gate = convolve_backward(grad, features, gate)
-        return GateGradients(grad_context.to(context.dtype), [grad_gate])
-    grad_hidden, grad_gate = convolve_backward(grad, hidden, gate)
-    grad_hidden *= hidden > 0
-    grad_context, grad_reduce = convolve_backward(grad_hidden, features, reduce[0])
-    return GateGradients(grad_context.to(context.dtype), [grad_reduce, grad_gate])
+    features = context.to(weights.gate.dtype)
+    grad = grad.to(weights.gate.dtype)
+    if weights.reduce is None:
+        grad_context, grad_gate = convolve_backward(grad, features, weights.gate)
+        return GateGradients(grad_context.to(context.dtype), GateWeights(None, grad_gate))
+    grad_hidden, grad_gate = convolve_backward(grad, hidden, weights.gate)
+    # As threshold_backward has it: a NaN passes its gradient.
+    grad_hidden = grad_hidden.masked_fill(hidden <= 0, 0)
+    grad_context, grad_reduce = convolve_backward(grad_hidden, features, weights.reduce)
+    return GateGradients(grad_context.to(context.dtype), GateWeights(grad_reduce, grad_gate))

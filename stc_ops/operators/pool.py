@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from .checks import accumulation_dtype, check_frames, check_segments
-from .registration import call, compiled, memory_format_of, register
+from .registration import call_linear, compiled, memory_format_of, public, register
 
 
+@public
 def spatial_pool(y: torch.Tensor) -> torch.Tensor:
     r"""Mean over height and width, ``out[i, c] = sum_hw y[i, c, h, w] / (H*W)``.
 
@@ -28,7 +29,7 @@ def spatial_pool(y: torch.Tensor) -> torch.Tensor:
         ValueError: ``y`` is not 4-D.
     """
     check_frames("spatial_pool", "y", y)
-    return call("spatial_pool", spatial_pool_reference, y)
+    return call_linear("spatial_pool", spatial_pool_reference, y)
 
 
 def spatial_pool_reference(y: torch.Tensor) -> torch.Tensor:
@@ -36,6 +37,7 @@ def spatial_pool_reference(y: torch.Tensor) -> torch.Tensor:
     return y.mean((2, 3), dtype=accumulation_dtype(y.dtype))
 
 
+@public
 def temporal_pool(y: torch.Tensor, num_segments: int) -> torch.Tensor:
     r"""Mean over the frames of each clip, ``out[n, c, h, w] = sum_t y[n*T + t, c, h, w] / T``.
 
@@ -55,8 +57,8 @@ def temporal_pool(y: torch.Tensor, num_segments: int) -> torch.Tensor:
         ValueError: ``y`` is not 4-D or its frames do not split into clips.
     """
     check_frames("temporal_pool", "y", y)
-    check_segments("temporal_pool", "y", y, num_segments)
-    return call("temporal_pool", temporal_pool_reference, y, num_segments)
+    num_segments = check_segments("temporal_pool", "y", y, num_segments)
+    return call_linear("temporal_pool", temporal_pool_reference, y, num_segments)
 
 
 def temporal_pool_reference(y: torch.Tensor, num_segments: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from . import steps
 from .batch_norm import (
@@ -16,9 +17,11 @@ from .batch_norm import (
     check_batch_norm,
     normalization,
     normalization_gradient,
+    tensors_of,
 )
 from .checks import (
     accumulation_dtype,
+    autocast_to,
     check_frames,
     check_parameter,
     check_segments,
@@ -27,7 +30,7 @@ from .checks import (
 )
 from .gate import spatial_gate_reference, temporal_gate_reference
 from .pool import spatial_pool_reference, temporal_pool_reference
-from .recomputation import saved_tensors_of
+from .recomputation import RecomputableFunction, note_results, saved_tensors_of
 from .refinement import (
     SIZE,
     Branch,
@@ -37,11 +40,18 @@ from .refinement import (
     network_gradients,
     sums_of_channels,
 )
-from .registration import frames_format, implementation, once_differentiable
+from .registration import (
+    frames_format,
+    implementation,
+    once_differentiable,
+    public,
+    refuse_tracing,
+)
 
 GateWeights = Sequence[torch.Tensor]
 
 
+@public
 def refine_bn_relu(
     spatial_y: torch.Tensor | None,
     temporal_y: torch.Tensor | None,
@@ -70,7 +80,8 @@ def refine_bn_relu(
         spatial_y: frames ``(N*T, a, H, W)``, what S_T's convolution returns, or None where alpha is
             0; float32, float64, bfloat16 or float16; contiguous or channels_last.
         temporal_y: frames ``(N*T, b, H, W)``, what T_S's convolution returns, or None where alpha
-            is 1.
+            is 1. Where autocast has given the branches two dtypes it casts them to one that
+            holds both.
         bn: the normalization of the ``a + b`` channels.
         num_segments: T, the frames of one clip.
         temporal_gate_weights: of TR: gate ``(a, h, 3)``, reduce ``(h, a, 1)``.
@@ -85,26 +96,29 @@ def refine_bn_relu(
             clips, or `bn` or the weights do not fit.
     """
     name = "refine_bn_relu"
+    refuse_tracing(name)
     branches = {"spatial_y": spatial_y, "temporal_y": temporal_y}
     given = {argument: y for argument, y in branches.items() if y is not None}
     if not given:
         raise ValueError(f"{name}: spatial_y or temporal_y must be given, got None for both")
     for argument, y in given.items():
         check_frames(name, argument, y)
-        check_segments(name, argument, y, num_segments)
-    _check_alike(name, list(given.values()))
+        num_segments = check_segments(name, argument, y, num_segments)
+    if len(given) == 2:
+        widest = torch.promote_types(spatial_y.dtype, temporal_y.dtype)
+        spatial_y, temporal_y = autocast_to(widest, spatial_y), autocast_to(widest, temporal_y)
+        _check_alike(name, spatial_y, temporal_y)
     _check_gate(name, "temporal_gate_weights", temporal_gate_weights, spatial_y, (3,))
     _check_gate(name, "spatial_gate_weights", spatial_gate_weights, temporal_y, (3, 3))
     channels = sum(y.shape[1] for y in given.values())
-    first = next(iter(given.values()))
-    check_batch_norm(name, "bn", bn, channels, first)
-    run = implementation(name, first.device, reference=refine_bn_relu_reference, fused=_fused)
+    check_batch_norm(name, "bn", bn, channels, temporal_y if spatial_y is None else spatial_y)
     gate_weights = (tuple(temporal_gate_weights), tuple(spatial_gate_weights))
+    tensors = (spatial_y, temporal_y, *tensors_of(bn), *gate_weights[0], *gate_weights[1])
+    run = implementation(name, tensors, reference=refine_bn_relu_reference, kernels=_fused)
     return run(spatial_y, temporal_y, bn, num_segments, *gate_weights)
 
 
-def _check_alike(name: str, branches: list[torch.Tensor]) -> None:
-    first, last = branches[0], branches[-1]
+def _check_alike(name: str, first: torch.Tensor, last: torch.Tensor) -> None:
     if first.dtype != last.dtype:
         raise TypeError(
             f"{name}: temporal_y must be {name_of(first.dtype)} as spatial_y is, "
@@ -125,11 +139,11 @@ def _check_gate(
     y: torch.Tensor | None,
     kernel: tuple[int, ...],
 ) -> None:
-    if not isinstance(weights, Sequence):
+    if not isinstance(weights, (Sequence, nn.ParameterList)):
         raise TypeError(
             f"{name}: {argument} must be a tuple of tensors, got {type(weights).__name__}"
         )
-    if not weights:
+    if len(weights) == 0:
         return
     if y is None:
         raise ValueError(f"{name}: {argument} must be () where their branch is None")
@@ -195,7 +209,7 @@ def _gate_logits(
     return convolve(logits, gate, padding=1).to(context.dtype)
 
 
-class _Refine(torch.autograd.Function):
+class _Refine(RecomputableFunction):
     """The pass that writes the result, and the two passes back."""
 
     @staticmethod
@@ -205,19 +219,23 @@ class _Refine(torch.autograd.Function):
         temporal_y: torch.Tensor | None,
         weight: torch.Tensor | None,
         bias: torch.Tensor | None,
+        temporal_reduce: torch.Tensor | None,
+        temporal_gate: torch.Tensor | None,
+        spatial_reduce: torch.Tensor | None,
+        spatial_gate: torch.Tensor | None,
         norm: Normalization,
         num_segments: int,
         branches: tuple[Branch, Branch],
-        temporal_gate_size: int,
-        *gate_weights: torch.Tensor,
     ) -> torch.Tensor:
+        gate_weights = (temporal_reduce, temporal_gate, spatial_reduce, spatial_gate)
         ctx.save_for_backward(
             spatial_y, temporal_y, norm.coefficients, *branches[0], *branches[1], *gate_weights
         )
         ctx.statistics, ctx.num_segments = norm.statistics, num_segments
-        ctx.temporal_gate_size = temporal_gate_size
         gates = (branch.gate for branch in branches)
-        return steps.refine(spatial_y, temporal_y, *gates, norm.coefficients, num_segments)
+        out = steps.refine(spatial_y, temporal_y, *gates, norm.coefficients, num_segments)
+        note_results(ctx, out)
+        return out
 
     @staticmethod
     def recompute(
@@ -236,11 +254,7 @@ class _Refine(torch.autograd.Function):
         spatial_y, temporal_y, coefficients, *groups_and_weights = saved_tensors_of(ctx)
         groups, gate_weights = groups_and_weights[: 2 * SIZE], groups_and_weights[2 * SIZE :]
         branches = (Branch(*groups[:SIZE]), Branch(*groups[SIZE:]))
-        networks = gate_networks(
-            gate_weights[: ctx.temporal_gate_size],
-            gate_weights[ctx.temporal_gate_size :],
-            ctx.num_segments,
-        )
+        networks = gate_networks(gate_weights, ctx.num_segments)
         frames, gates = (spatial_y, temporal_y), [branch.gate for branch in branches]
         means = (branch.mean for branch in branches)
         sums = steps.refine_backward_sums(
@@ -270,9 +284,9 @@ class _Refine(torch.autograd.Function):
         return (
             *(None if y is None else each for y, each in zip(frames, grad_frames, strict=True)),
             *gradient.of_parameters(ctx.needs_input_grad[2:4]),
-            *(None,) * 4,
             *of_networks[0].weights,
             *of_networks[1].weights,
+            *(None,) * 3,
         )
 
 
@@ -291,7 +305,8 @@ def _fused(
             spatial_y, temporal_y, bn, num_segments, temporal_gate_weights, spatial_gate_weights
         )
     training = bn.training
-    networks = gate_networks(temporal_gate_weights, spatial_gate_weights, num_segments)
+    gate_weights = (*_padded(temporal_gate_weights), *_padded(spatial_gate_weights))
+    networks = gate_networks(gate_weights, num_segments)
     with torch.no_grad(), torch.autocast(given[0].device.type, enabled=False):
         branches, moments = zip(
             *(
@@ -308,10 +323,13 @@ def _fused(
         *frames,
         norm.weight,
         norm.bias,
+        *gate_weights,
         norm,
         num_segments,
         branches,
-        len(temporal_gate_weights),
-        *temporal_gate_weights,
-        *spatial_gate_weights,
     )
+
+
+def _padded(weights: GateWeights) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Return the weights of a gate network as a pair of reduce and gate, None for what it lacks."""
+    return (*(None,) * (2 - len(weights)), *weights)

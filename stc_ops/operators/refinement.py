@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from . import steps
-from .gate_networks import GateGradients, SpatialGate, TemporalGate
+from .gate_networks import GateGradients, GateWeights, SpatialGate, TemporalGate
 from .registration import compiled
 
 Networks = tuple[TemporalGate | None, SpatialGate | None]
@@ -36,15 +36,19 @@ class Branch(NamedTuple):
 SIZE = len(Branch._fields)
 
 
-def gate_networks(
-    temporal_gate_weights: Sequence[torch.Tensor],
-    spatial_gate_weights: Sequence[torch.Tensor],
-    num_segments: int,
-) -> Networks:
-    """Return the gate networks of both branches, None for those without weights."""
+def gate_networks(weights: Sequence[torch.Tensor | None], num_segments: int) -> Networks:
+    """Return the gate networks of both branches, None for those without weights.
+
+    Args:
+        weights: reduce and gate of TR, reduce and gate of SR, each of them or None.
+        num_segments: T, the frames of one clip.
+    """
+    temporal_reduce, temporal_gate, spatial_reduce, spatial_gate = weights
     return (
-        TemporalGate(temporal_gate_weights, num_segments) if temporal_gate_weights else None,
-        SpatialGate(spatial_gate_weights) if spatial_gate_weights else None,
+        None
+        if temporal_gate is None
+        else TemporalGate(GateWeights(temporal_reduce, temporal_gate), num_segments),
+        None if spatial_gate is None else SpatialGate(GateWeights(spatial_reduce, spatial_gate)),
     )
 
 
@@ -105,7 +109,7 @@ def network_gradients(
 ) -> GateGradients:
     """Return the gradients of the mean of each group and of the weights of the gate network."""
     if network is None:
-        return GateGradients(None, [])
+        return GateGradients(None, GateWeights(None, None))
     grad_logits = steps.gate_gradient(
         sums,
         branch.gate,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
+from torch.overrides import handle_torch_function, has_torch_function
 
 from stc_ops import _C as _C  # loading it registers schemas and CPU kernels
 from stc_ops.backends import select_backend
+from stc_ops.torch_internals import has_tangent, is_transforming
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 NAMESPACE = "stc_ops"
 compiled = torch.ops.stc_ops
@@ -27,26 +32,82 @@ def register(
     torch.library.register_autograd(name, backward, setup_context=setup_context)
 
 
-def call(operator: str, reference: Callable[..., Any], frames: torch.Tensor, *args: Any) -> Any:
-    """Run `operator` on the backend chosen for the device of `frames`."""
-    if select_backend(operator, frames.device) == "reference":
+def public(operator: Function) -> Function:
+    """Let what stands in for tensors have a public operator as it has PyTorch's own functions.
+
+    By the protocol ``__torch_function__``: subclasses of tensors, and the proxies of ``torch.fx``,
+    which record one call.
+    """
+
+    @functools.wraps(operator)
+    def overridable(*args: Any, **kwargs: Any) -> Any:
+        given = (*args, *kwargs.values())
+        if has_torch_function(given):
+            return handle_torch_function(overridable, given, *args, **kwargs)
+        return operator(*args, **kwargs)
+
+    return overridable
+
+
+def call_linear(
+    operator: str, reference: Callable[..., Any], frames: torch.Tensor, *args: Any
+) -> Any:
+    """Run an `operator` that is linear on the backend chosen for the device of `frames`.
+
+    Its derivative in forward mode is itself, and the reference's is PyTorch's.
+    """
+    device = frames.device
+    if select_backend(operator, device) == "reference" or _needs_plain(frames):
         return reference(frames, *args)
     return getattr(compiled, operator)(frames, *args)
 
 
+def _needs_plain(*tensors: torch.Tensor) -> bool:
+    return has_tangent(*tensors) or is_transforming()
+
+
 def implementation(
     operator: str,
-    device: torch.device,
+    tensors: Sequence[torch.Tensor | None],
     *,
     reference: Callable[..., Any],
-    fused: Callable[..., Any],
+    kernels: Callable[..., Any],
 ) -> Callable[..., Any]:
-    """Return what computes a fused `operator` on the backend chosen for `device`."""
-    return reference if select_backend(operator, device) == "reference" else fused
+    """Return what computes `operator` of `tensors` on the backend chosen for their device.
+
+    Within transforms of ``torch.func``, of which kernels know nothing, that is the reference.
+
+    Raises:
+        NotImplementedError: the kernels were chosen, and forward-mode differentiation follows one
+            of `tensors`.
+    """
+    device = next(each.device for each in tensors if each is not None)
+    if select_backend(operator, device) == "reference":
+        return reference
+    if has_tangent(*tensors):
+        raise NotImplementedError(
+            f"{operator}: forward-mode differentiation is not supported by the compiled kernels; "
+            "use stc_ops.use_backend('reference') where it is needed"
+        )
+    return reference if is_transforming() else kernels
+
+
+def refuse_tracing(operator: str) -> None:
+    """Raise inside of ``torch.jit.trace``, which cannot record a function of ``torch.autograd``."""
+    if torch.jit.is_tracing():
+        raise RuntimeError(
+            f"{operator}: torch.jit.trace cannot record a fused operator; trace a network with "
+            "fused=False (network.fused = False), or use torch.export"
+        )
 
 
 def memory_format_of(frames: torch.Tensor) -> torch.memory_format:
-    """Return the format in which results for `frames` come: channels_last only if it is that."""
+    """Return the format in which results for `frames` come: channels_last only if it is that.
+
+    Transforms of ``torch.func`` know no formats: there it is contiguous.
+    """
+    if is_transforming():
+        return torch.contiguous_format
     if not frames.is_contiguous() and frames.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     return torch.contiguous_format

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from .checks import check_frames, check_integer, check_segments
-from .registration import call, compiled, memory_format_of, register
+from .registration import call_linear, compiled, memory_format_of, public, register
 
 
+@public
 def temporal_shift(x: torch.Tensor, num_segments: int, shift_div: int = 8) -> torch.Tensor:
     r"""Shift a part of the channels along time, as TSM does (Lin et al., ICCV 2019).
 
@@ -37,9 +38,9 @@ def temporal_shift(x: torch.Tensor, num_segments: int, shift_div: int = 8) -> to
             small.
     """
     check_frames("temporal_shift", "x", x)
-    check_segments("temporal_shift", "x", x, num_segments)
-    check_integer("temporal_shift", "shift_div", shift_div, minimum=2)
-    return call("temporal_shift", temporal_shift_reference, x, num_segments, shift_div)
+    num_segments = check_segments("temporal_shift", "x", x, num_segments)
+    shift_div = check_integer("temporal_shift", "shift_div", shift_div, minimum=2)
+    return call_linear("temporal_shift", temporal_shift_reference, x, num_segments, shift_div)
 
 
 def temporal_shift_reference(

@@ -105,7 +105,8 @@ def _shift_split(
 ) -> tuple[_Tensor, _Tensor]:
     frames, channels, height, width = u.shape
     layout = memory_format_of(u)
-    grid = (-(-height // stride), -(-width // stride))
+    # Rounded up, and so that a symbolic size stays what an export with dynamic sizes can tell.
+    grid = ((height - 1) // stride + 1, (width - 1) // stride + 1)
 
     def empty(channels: int, size: tuple[int, int]) -> _Tensor:
         shape = (frames, channels, *size)

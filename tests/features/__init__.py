@@ -1,0 +1,1 @@
+"""PyTorch's features times this package's layers and networks."""
