@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 import torch
+from comparisons import Tolerance, assert_close
 
 import stc_ops
 from stc_ops.operators.checks import accumulation_dtype
@@ -50,11 +51,6 @@ SHAPES = {
 }
 
 
-class Tolerance(NamedTuple):
-    rtol: float
-    atol: float
-
-
 # By the dtype of the tensor that is compared. Inputs are exact in float64, so what remains is the
 # rounding of the result and of the sums.
 TOLERANCES = {
@@ -77,6 +73,9 @@ PLAIN_GATE_TOLERANCES = {
 
 
 every_dtype = pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda d: str(d)[6:])
+every_low_dtype = pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16], ids=lambda d: str(d)[6:]
+)
 
 STRIDED = {
     "every-second-channel": lambda x: torch.cat([x, x], 1)[:, ::2],
@@ -184,4 +183,4 @@ def assert_all_close(
     """
     for got, want in zip(actual, expected, strict=True):
         tolerance = PLAIN_GATE_TOLERANCES.get(coarse_dtype, TOLERANCES[got.dtype])
-        torch.testing.assert_close(got.double(), want, **tolerance._asdict(), equal_nan=True)
+        assert_close(got.double(), want, tolerance)
