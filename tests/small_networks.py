@@ -140,8 +140,10 @@ def logits_in(dtype, model, frames):
 def assert_accurate(out, model, frames):
     """Assert that 16-bit logits are about as accurate as those of plain layers in their dtype.
 
-    The error is that of rounding activations to 8 or 11 bits some twenty times, wherever it
-    happens: `model` and `frames` are exact in 16 bits.
+    What rounds, in STM's network in bfloat16, as errors of 1.4 % of the logits: the results of
+    convolutions 0.7 %, of norms 0.6 %, of blocks 0.4 %, running statistics 0.4 %, and more than any
+    of these the weights, 1.0 %. Parameters of `model` and `frames` are therefore exact in bfloat16,
+    and what is left differs by chance from one order of steps to another: no fixed bound fits all.
     """
     plain, exact = (logits_in(dtype, model, frames) for dtype in (out.dtype, torch.float64))
     assert_no_less_accurate(out, plain, exact)

@@ -8,8 +8,8 @@ from fractions import Fraction
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import every_format, every_low_dtype
-from comparisons import assert_no_less_accurate
+from cases import TOLERANCES, every_dtype, every_format, every_low_dtype
+from comparisons import assert_close, assert_no_less_accurate
 from plain_layers import (
     T,
     assert_same_with_gradients,
@@ -204,12 +204,12 @@ def test_temporal_conv_does_not_mix_clips():
     torch.testing.assert_close(module(frames), torch.cat(separate))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@every_dtype
 def test_global_average_pool(backend, dtype):
     frames = random_frames(dtype=dtype)
     pooled = GlobalAvgPool()(frames)
     assert pooled.dtype == dtype
-    torch.testing.assert_close(pooled, frames.double().mean((2, 3)).to(dtype))
+    assert_close(pooled.double(), frames.double().mean((2, 3)), TOLERANCES[dtype])
 
 
 @pytest.mark.parametrize(
