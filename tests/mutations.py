@@ -67,6 +67,13 @@ def shift_between_clips(model):
     replace_shifts(model, lambda shift: TemporalShift(2 * T, shift.shift_div))
 
 
+def clips_backwards(model):
+    """Play the clips backwards to the layers that see time."""
+    for block in list(blocks_of(model)):
+        block.conv2 = Around(block.conv2, backwards, backwards)
+        block.entry = Around(block.entry, backwards, backwards)
+
+
 def refinement_off_in_one_block(model):
     (_, middle, *_) = middles_of(model)
     middle.spatial.refine = nn.Identity()
@@ -134,6 +141,7 @@ MIDDLE_MUTATIONS = SHIFT_MUTATIONS | by_name(
     gate_of_the_spatial_branch_missing,
     wrong_pixel_of_a_stride,
 )
+RELATIVE_MUTATIONS = by_name(clips_backwards, large_eps, norm_of_the_identity_missing)
 BLOCK_MUTATIONS = by_name(
     large_eps,
     norm_of_the_identity_missing,

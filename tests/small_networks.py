@@ -13,7 +13,7 @@ from torch import nn
 
 import stc_ops
 from stc_ops.models import video_resnet
-from stc_ops.nn import STC, FramesConv3d, TemporalShift
+from stc_ops.nn import GST, P3D, STC, STM, TAM, TEA, TIN, FramesConv3d, TemporalShift
 
 T = 4
 CLASSES = 5
@@ -38,6 +38,17 @@ NETWORKS = {
     "stc": partial(video_resnet, STC),
     "stc-light": partial(video_resnet, partial(STC, reduction=4)),
     "stc-equal": partial(video_resnet, partial(STC, equal_split=True)),
+}
+# With the layers that the paper compares with.
+RELATIVES = {
+    "tam": partial(video_resnet, TAM),
+    "tea": partial(video_resnet, TEA, middle_widths=(32, 16, 16, 48)),
+    "tin": partial(video_resnet, convolution, entry_layer=TIN),
+    "stm": partial(video_resnet, STM),
+    "c3d": partial(video_resnet, frames_convolution),
+    "p3d": partial(video_resnet, P3D),
+    "gst": partial(video_resnet, GST),
+    "gst-large": partial(video_resnet, partial(GST, equal_split=False)),
 }
 every_network = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS.keys())
 

@@ -11,6 +11,7 @@ from comparisons import SINGLE, assert_close, assert_no_less_accurate, loosened
 from mutations import (
     BLOCK_MUTATIONS,
     MIDDLE_MUTATIONS,
+    RELATIVE_MUTATIONS,
     SHIFT_MUTATIONS,
     STATE_MUTATIONS,
     STC_MUTATIONS,
@@ -18,6 +19,7 @@ from mutations import (
 from plain_layers import assert_same_with_gradients, plain_stc, random_frames
 from small_networks import (
     NETWORKS,
+    RELATIVES,
     T,
     assert_accurate,
     assert_same_step,
@@ -40,7 +42,8 @@ MUTATIONS = {
     "stc": STC_MUTATIONS,
     "stc-light": STC_MUTATIONS,
     "tsm": SHIFT_MUTATIONS | BLOCK_MUTATIONS,
-}
+} | dict.fromkeys(RELATIVES, RELATIVE_MUTATIONS)
+BUILDERS = NETWORKS | RELATIVES
 every_mutation = pytest.mark.parametrize(
     ("network", "mutate"),
     [
@@ -65,7 +68,7 @@ def mutant_of(model, mutate):
 @every_low_dtype
 @every_mutation
 def test_16_bit_logits_show_it(network, mutate, dtype):
-    model, frames = small(NETWORKS[network]), random_clips(16)
+    model, frames = small(BUILDERS[network]), random_clips(16)
     out = logits_in(dtype, mutant_of(model, mutate), frames)
     with loosened(MARGINS[dtype]), rejected():
         assert_accurate(out, model, frames)
@@ -73,7 +76,7 @@ def test_16_bit_logits_show_it(network, mutate, dtype):
 
 @every_mutation
 def test_float32_logits_show_it(network, mutate):
-    model, frames = small(NETWORKS[network]), random_clips()
+    model, frames = small(BUILDERS[network]), random_clips()
     out = logits_in(torch.float32, mutant_of(model, mutate), frames)
     with loosened(MARGIN), rejected():
         assert_close(out.double(), model(frames), SINGLE)
@@ -82,7 +85,7 @@ def test_float32_logits_show_it(network, mutate):
 @every_mode
 @every_mutation
 def test_a_step_shows_it(network, mutate, training):
-    model = small(NETWORKS[network], dropout=0.0).train(training)
+    model = small(BUILDERS[network], dropout=0.0).train(training)
     with loosened(MARGIN), rejected():
         assert_same_step(mutant_of(model, mutate), model, random_clips())
 

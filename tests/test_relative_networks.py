@@ -14,6 +14,7 @@ from plain_layers import T, random_frames, randomize_norms
 from plain_relatives import plain_tea, random_layer
 from small_networks import (
     CLASSES,
+    RELATIVES,
     SIZE,
     assert_accurate,
     assert_same_step,
@@ -36,19 +37,9 @@ from stc_ops.models import (
     video_resnet,
 )
 from stc_ops.models.inference import InferenceBottleneck
-from stc_ops.nn import GST, P3D, STM, TAM, TEA, TIN, FramesConv3d
+from stc_ops.nn import GST, STM, TAM, TEA, TIN, FramesConv3d
 
 every_mode = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-RELATIVES = {
-    "tam": partial(video_resnet, TAM),
-    "tea": partial(video_resnet, TEA, middle_widths=(32, 16, 16, 48)),
-    "tin": partial(video_resnet, convolution, entry_layer=TIN),
-    "stm": partial(video_resnet, STM),
-    "c3d": partial(video_resnet, frames_convolution),
-    "p3d": partial(video_resnet, P3D),
-    "gst": partial(video_resnet, GST),
-    "gst-large": partial(video_resnet, partial(GST, equal_split=False)),
-}
 # The same as one block with a stride, which compiles faster.
 BLOCKS = {
     "tam": lambda: Bottleneck(64, 16, 2, TAM(16, T, 2), nn.Identity()),
