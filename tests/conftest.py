@@ -2,7 +2,8 @@ import zlib
 
 import pytest
 import torch
-from backend_cases import EVERY_BACKEND, running_on
+from asked_backends import AskedBackends
+from backend_cases import BACKENDS, EVERY_BACKEND, running_on
 
 
 def pytest_addoption(parser):
@@ -13,6 +14,16 @@ def pytest_addoption(parser):
         metavar="N",
         help="run about one in N of the tests, always the same ones",
     )
+
+    parser.addoption(
+        "--backend",
+        choices=BACKENDS,
+        help="run only the tests of this backend, and fail where it cannot run",
+    )
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(AskedBackends(config))
 
 
 def pytest_collection_modifyitems(config, items):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from cases import Tolerance
+from comparisons import Tolerance, assert_close
 from fused_cases import PreActivations, Problem
 
 import stc_ops
@@ -106,14 +106,7 @@ def assert_results(
             PLAIN_TOLERANCES[dtype] if backend == "reference" else COMPILED_TOLERANCES[got.dtype]
         )
         size = want.abs().nan_to_num().amax().clamp(min=1).item() if want.numel() else 1
-        torch.testing.assert_close(
-            got.double(),
-            want,
-            rtol=tolerance.rtol,
-            atol=tolerance.atol * size,
-            equal_nan=True,
-            msg=lambda message, name=name: f"{name}: {message}",
-        )
+        assert_close(got.double(), want, tolerance._replace(atol=tolerance.atol * size), name)
 
 
 def check_problem(problem: Problem, backend: str) -> None:

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 import torch.nn.functional as F
+from comparisons import EXACT, assert_close
 from torch import nn
 
 T = 4
@@ -134,11 +135,11 @@ def assert_same_with_gradients(module, plain, frames):
 
 def assert_equal_with_gradients(out, expected, inputs, expected_inputs):
     """Assert that `out` and its gradients to `inputs` equal the expected, in float64."""
-    torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
+    assert_close(out, expected, EXACT)
     grad = torch.randn_like(expected)
     for got, want in zip(
         torch.autograd.grad(out, inputs, grad),
         torch.autograd.grad(expected, expected_inputs, grad),
         strict=True,
     ):
-        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+        assert_close(got, want, EXACT, "gradient")

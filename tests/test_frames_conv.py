@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases import every_format
+from comparisons import SINGLE, assert_close
 from plain_layers import randomize_norms
 from torch import nn
 
@@ -102,14 +103,13 @@ def test_single_clips_in_float32(channels, is_small, kernel_size, memory_format)
     padding = [size // 2 for size in kernel_size]
     clips, weight = clips_of(x).double(), layer.weight.double()
     expected = frames_of(F.conv3d(clips, weight, stride=(1, 2, 2), padding=padding))
-    # Sums of up to 65,000 products of unit size.
-    tolerance = {"rtol": 1e-4, "atol": 1e-3}
-    torch.testing.assert_close(out.double(), expected, **tolerance)
+    assert_close(out.double(), expected, SINGLE)
     assert out.is_contiguous(memory_format=memory_format)
     grad, inputs = torch.randn_like(out), (x, layer.weight)
     got = torch.autograd.grad(out, inputs, grad)
     want = torch.autograd.grad(expected, inputs, grad.double())
-    torch.testing.assert_close(got, want, **tolerance)
+    for each, wanted in zip(got, want, strict=True):
+        assert_close(each, wanted, SINGLE, "gradient")
 
 
 @every_format

@@ -6,14 +6,17 @@ from copy import deepcopy
 
 import pytest
 import torch
-from cases import every_format
+from cases import every_format, every_low_dtype
+from comparisons import Tolerance, assert_close, assert_no_less_accurate
 from small_networks import (
     CLASSES,
     NETWORKS,
     SIZE,
     T,
+    assert_accurate,
     assert_same_step,
     every_network,
+    norms_of,
     random_clips,
     small,
     unfused_copy,
@@ -30,7 +33,6 @@ from stc_ops.models import (
     tsn_resnet50,
     video_resnet,
 )
-from stc_ops.nn import STC
 
 every_mode = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 BUILDERS = [stc_resnet50, stc_light_resnet50, tsn_resnet50, tsm_resnet50]
@@ -41,10 +43,6 @@ def kernels():
     """The reference backend never runs the fused operators."""
     with stc_ops.use_backend("cpu"):
         yield
-
-
-def norms_of(model):
-    return [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
 
 
 def norms_called(model, frames):
@@ -94,7 +92,7 @@ def test_three_steps_of_training_give_the_same_weights(build):
             nn.functional.cross_entropy(network(frames), label).backward()
             optimizer.step()
     assert all((p - initial[name]).abs().max() > 1e-6 for name, p in model.named_parameters())
-    torch.testing.assert_close(model.state_dict(), plain.state_dict(), rtol=1e-8, atol=1e-8)
+    assert_close(model.state_dict(), plain.state_dict(), Tolerance(1e-8, 1e-8))
 
 
 def test_partial_batch_norm():
@@ -223,25 +221,32 @@ def test_fused_network_exports_with_any_number_of_clips(memory_format):
         torch.testing.assert_close(exported(frames), unfused_copy(model)(frames))
 
 
+@every_low_dtype
+@pytest.mark.parametrize("name", ["stc", "stc-light", "tsm"])
+def test_fused_network_under_autocast(name, dtype):
+    model, frames = small(NETWORKS[name], torch.float32), random_clips(16, dtype=torch.float32)
+    with torch.autocast("cpu", dtype):
+        out = model(frames)
+    assert_accurate(out, model, frames)
+
+
 @every_mode
-def test_fused_network_under_autocast(training):
-    model = small(NETWORKS["stc-light"], dtype=torch.float32, dropout=0.0).train(training)
-    plain, frames = unfused_copy(model), random_clips(dtype=torch.float32)
+def test_fused_network_under_autocast_trains(training):
+    model = small(NETWORKS["stc-light"], torch.float32, dropout=0.0).train(training)
     with torch.autocast("cpu", torch.bfloat16):
-        out, expected = model(frames), plain(frames)
-    assert out.dtype == expected.dtype
-    torch.testing.assert_close(out, expected, rtol=0.1, atol=0.1)
+        out = model(random_clips(dtype=torch.float32))
+    assert out.dtype == torch.bfloat16
     out.float().square().sum().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
     assert all(p.grad.dtype == torch.float32 for p in model.parameters())
 
 
-def test_block_of_wide_frames_under_autocast():
-    block = Bottleneck(64, 16, 1, STC(16, T), nn.Identity()).eval()
-    x = torch.randn(2 * T, 64, 6, 6)
-    with torch.autocast("cpu", torch.bfloat16):
-        out = block(x)
-        block.fused = False
-        expected = block(x)
-    assert out.dtype == expected.dtype
-    torch.testing.assert_close(out, expected, rtol=0.02, atol=0.02)
+@every_low_dtype
+@pytest.mark.parametrize("index", [0, 1], ids=["of-a-stage", "inner"])
+def test_block_of_wide_frames_under_autocast(index, dtype):
+    block = small(NETWORKS["stc"], torch.float32).layer1[index]
+    x = torch.randn(16 * T, block.conv1.in_channels, 6, 6).bfloat16().float()
+    plain = unfused_copy(block)
+    exact = deepcopy(plain).double()(x.double())
+    with torch.autocast("cpu", dtype):
+        assert_no_less_accurate(block(x).to(dtype), plain(x).to(dtype), exact)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from cases import every_format
+from cases import every_format, every_low_dtype
+from comparisons import EXACT, assert_close, assert_no_less_accurate
 from plain_layers import (
     T,
     assert_equal_with_gradients,
@@ -45,7 +46,7 @@ def random_norm(training, channels=CHANNELS):
 
 
 def assert_same_state(module, plain):
-    torch.testing.assert_close(module.state_dict(), plain.state_dict(), rtol=1e-12, atol=1e-12)
+    assert_close(module.state_dict(), plain.state_dict(), EXACT, "state")
 
 
 @every_format
@@ -247,15 +248,19 @@ def test_fused_stc_of_a_channel_slice(backend, memory_format):
 
 
 @every_format
-def test_fused_stc_under_autocast(backend, memory_format):
-    modules = stc_between_norms({"reduction": 2}).float()
-    u = random_frames(dtype=torch.bfloat16, memory_format=memory_format).requires_grad_()
+@every_low_dtype
+def test_fused_stc_under_autocast(backend, memory_format, dtype):
+    modules = stc_between_norms({"reduction": 2}).bfloat16().float()
+    u = random_frames(batch=16, dtype=torch.bfloat16).to(dtype)
+    u = u.contiguous(memory_format=memory_format).requires_grad_()
+    before, stc, after = deepcopy(modules).double()
+    exact = after(stc(before(u.double()).relu())).relu()
     before, stc, after = deepcopy(modules)
-    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, dtype):
         out = fused_stc(modules, u)
-        expected = after(stc(before(u).relu())).relu()
-    assert out.dtype == torch.bfloat16
-    torch.testing.assert_close(out, expected, rtol=0.05, atol=0.1)
+        plain = after(stc(before(u).relu())).relu()
+    assert out.dtype == dtype
+    assert_no_less_accurate(out, plain, exact)
     out.float().square().sum().backward()
     assert u.grad.isfinite().all()
     assert all(weight.grad.dtype == torch.float32 for weight in modules.parameters())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import every_format
+from cases import every_format, every_low_dtype
+from comparisons import EXACT, Tolerance, assert_close
 from small_networks import (
     CLASSES,
     NETWORKS,
     SIZE,
     T,
+    assert_accurate,
     convolution,
     every_network,
     random_clips,
@@ -165,7 +169,7 @@ def test_network(backend, build, memory_format):
     out, expected = model(frames), plain_network(model, frames, shift_div)
     assert out.shape == (2, CLASSES)
     assert (expected - model.fc.bias).abs().min() > 1e-3
-    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
+    assert_close(out, expected, EXACT)
     inputs = [frames, *model.parameters()]
     grad = torch.randn_like(out)
     for got, want in zip(
@@ -173,7 +177,7 @@ def test_network(backend, build, memory_format):
         torch.autograd.grad(expected, inputs, grad),
         strict=True,
     ):
-        torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-8)
+        assert_close(got, want, Tolerance(1e-8, 1e-8), "gradient")
 
 
 def train_once(build, backend, memory_format):
@@ -191,10 +195,9 @@ def train_once(build, backend, memory_format):
 def test_backends_train_alike(build, memory_format):
     out, grads, state = train_once(build, "cpu", memory_format)
     other_out, other_grads, other_state = train_once(build, "reference", memory_format)
-    tolerance = {"rtol": 1e-7, "atol": 1e-7}
-    torch.testing.assert_close(out, other_out, **tolerance)
-    torch.testing.assert_close(grads, other_grads, **tolerance)
-    torch.testing.assert_close(state, other_state, **tolerance)
+    assert_close(out, other_out, EXACT)
+    assert_close(grads, other_grads, Tolerance(1e-8, 1e-8), "gradients")
+    assert_close(state, other_state, EXACT, "state")
 
 
 def test_memory_formats_agree(backend):
@@ -203,7 +206,7 @@ def test_memory_formats_agree(backend):
     expected = model(frames)
     channels_last = model.to(memory_format=torch.channels_last)
     out = channels_last(frames.contiguous(memory_format=torch.channels_last))
-    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
+    assert_close(out, expected, EXACT)
 
 
 def test_activations_stay_channels_last(backend):
@@ -274,23 +277,22 @@ def test_network_exports_with_any_number_of_clips(backend):
     torch.testing.assert_close(exported.module()(frames), model(frames))
 
 
-def test_network_under_autocast(backend):
-    model = small(NETWORKS["stc"], dtype=torch.float32)
-    frames = random_clips(dtype=torch.float32)
-    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
+@every_low_dtype
+def test_network_under_autocast(backend, dtype):
+    model, frames = small(NETWORKS["stc"], torch.float32), random_clips(16, dtype=torch.float32)
+    with torch.autocast(torch.get_default_device().type, dtype):
         out = model(frames)
-    torch.testing.assert_close(out.float(), model(frames), rtol=0.1, atol=0.1)
+    assert_accurate(out, model, frames)
     out.float().sum().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_network_in_bfloat16(backend):
-    model = small(NETWORKS["stc"], dtype=torch.float32)
-    frames = random_clips(dtype=torch.float32)
-    expected = model(frames)
-    out = model.bfloat16()(frames.bfloat16())
-    assert out.dtype == torch.bfloat16
-    torch.testing.assert_close(out.float(), expected, rtol=0.1, atol=0.1)
+@every_low_dtype
+def test_network_in_16_bits(backend, dtype):
+    model, frames = small(NETWORKS["stc"]), random_clips(16)
+    out = deepcopy(model).to(dtype)(frames.to(dtype))
+    assert out.dtype == dtype
+    assert_accurate(out, model, frames)
 
 
 def test_resnet50_classifies_clips(backend):

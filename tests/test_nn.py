@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from fractions import Fraction
 
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import every_format
+from cases import TOLERANCES, every_dtype, every_format, every_low_dtype
+from comparisons import assert_close, assert_no_less_accurate
 from plain_layers import (
     T,
     assert_same_with_gradients,
@@ -202,12 +204,12 @@ def test_temporal_conv_does_not_mix_clips():
     torch.testing.assert_close(module(frames), torch.cat(separate))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@every_dtype
 def test_global_average_pool(backend, dtype):
     frames = random_frames(dtype=dtype)
     pooled = GlobalAvgPool()(frames)
     assert pooled.dtype == dtype
-    torch.testing.assert_close(pooled, frames.double().mean((2, 3)).to(dtype))
+    assert_close(pooled.double(), frames.double().mean((2, 3)), TOLERANCES[dtype])
 
 
 @pytest.mark.parametrize(
@@ -252,30 +254,43 @@ def test_alpha_may_be_a_float_beside_its_fraction(alpha):
     assert STC(20, T, alpha=alpha).spatial.conv.out_channels == 6
 
 
+LOW_VARIANT = {"stride": 2, "reduction": 2}
+
+
+def assert_stc_is_accurate(out, module, frames):
+    """Assert that 16-bit results are about as accurate as those of plain layers in their dtype."""
+    plain, exact = (
+        plain_stc(deepcopy(module).to(dtype), frames.to(dtype), LOW_VARIANT)
+        for dtype in (out.dtype, torch.float64)
+    )
+    assert_no_less_accurate(out, plain, exact)
+
+
 @every_format
-def test_stc_in_bfloat16(backend, memory_format):
-    module = STC(16, T, stride=2, reduction=2).bfloat16()
-    frames = random_frames(dtype=torch.bfloat16, memory_format=memory_format).requires_grad_()
+@every_low_dtype
+def test_stc_in_16_bits(backend, memory_format, dtype):
+    module = STC(16, T, **LOW_VARIANT).bfloat16().to(dtype)  # its weights are exact in both
+    frames = random_frames(batch=16, dtype=torch.bfloat16).to(dtype)
+    frames = frames.contiguous(memory_format=memory_format).requires_grad_()
     out = module(frames)
-    assert out.dtype == torch.bfloat16
-    exact = STC(16, T, stride=2, reduction=2).double()
-    exact.load_state_dict(module.state_dict())
-    torch.testing.assert_close(out.double(), exact(frames.double()), rtol=0.05, atol=0.05)
+    assert out.dtype == dtype
+    assert_stc_is_accurate(out, module, frames)
     out.sum().backward()
-    assert frames.grad.dtype == torch.bfloat16
+    assert frames.grad.dtype == dtype
     assert frames.grad.isfinite().all()
 
 
 @every_format
-def test_stc_under_autocast(backend, memory_format):
-    module = STC(16, T, reduction=2)
-    frames = random_frames(dtype=torch.float32, memory_format=memory_format).requires_grad_()
-    expected = module(frames)
-    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
+@every_low_dtype
+def test_stc_under_autocast(backend, memory_format, dtype):
+    module = STC(16, T, **LOW_VARIANT).bfloat16().float()
+    frames = random_frames(batch=16, dtype=torch.bfloat16).float()
+    frames = frames.contiguous(memory_format=memory_format).requires_grad_()
+    with torch.autocast(torch.get_default_device().type, dtype):
         out = module(frames)
-    assert out.dtype == torch.bfloat16
+    assert out.dtype == dtype
     assert out.is_contiguous(memory_format=memory_format)
-    torch.testing.assert_close(out.float(), expected, rtol=0.05, atol=0.05)
+    assert_stc_is_accurate(out, module, frames)
     out.float().sum().backward()
     assert frames.grad.dtype == torch.float32
     assert all(weight.grad.dtype == torch.float32 for weight in module.parameters())

@@ -8,12 +8,15 @@ from functools import partial
 
 import pytest
 import torch
-from cases import every_format
+from cases import every_format, every_low_dtype
+from comparisons import EXACT, SINGLE, assert_close
 from plain_layers import T, random_frames, randomize_norms
-from plain_relatives import TOLERANCES, plain_tea, random_layer
+from plain_relatives import plain_tea, random_layer
 from small_networks import (
     CLASSES,
+    RELATIVES,
     SIZE,
+    assert_accurate,
     assert_same_step,
     convolution,
     frames_convolution,
@@ -34,19 +37,9 @@ from stc_ops.models import (
     video_resnet,
 )
 from stc_ops.models.inference import InferenceBottleneck
-from stc_ops.nn import GST, P3D, STM, TAM, TEA, TIN, FramesConv3d
+from stc_ops.nn import GST, STM, TAM, TEA, TIN, FramesConv3d
 
 every_mode = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-RELATIVES = {
-    "tam": partial(video_resnet, TAM),
-    "tea": partial(video_resnet, TEA, middle_widths=(32, 16, 16, 48)),
-    "tin": partial(video_resnet, convolution, entry_layer=TIN),
-    "stm": partial(video_resnet, STM),
-    "c3d": partial(video_resnet, frames_convolution),
-    "p3d": partial(video_resnet, P3D),
-    "gst": partial(video_resnet, GST),
-    "gst-large": partial(video_resnet, partial(GST, equal_split=False)),
-}
 # The same as one block with a stride, which compiles faster.
 BLOCKS = {
     "tam": lambda: Bottleneck(64, 16, 2, TAM(16, T, 2), nn.Identity()),
@@ -63,7 +56,7 @@ every_relative = pytest.mark.parametrize("build", RELATIVES.values(), ids=RELATI
 
 
 def test_networks_keep_initial_weights_that_have_a_meaning():
-    tin = small(RELATIVES["tin"], torch.float32).layer1[0].entry
+    tin = RELATIVES["tin"](CLASSES, T, **SIZE).layer1[0].entry
     assert tin.offsets.out.bias.tolist() == pytest.approx([0.5108] * 2)
     bound = (3 * tin.moving) ** -0.5
     assert tin.weights.conv.weight.abs().max() <= bound
@@ -114,13 +107,30 @@ def test_blocks_export_with_any_number_of_clips(build, optimized):
 @every_relative
 def test_networks_for_inference(build):
     model, frames = small(build), random_clips()
-    expected = model(frames)
-    for dtype, tolerance in TOLERANCES.items():
+    channels_last = frames.contiguous(memory_format=torch.channels_last)
+    for dtype, tolerance in ((torch.float64, EXACT), (torch.float32, SINGLE)):
         optimized = optimize_for_inference(deepcopy(model).to(dtype))
-        out = optimized(frames.to(dtype).contiguous(memory_format=torch.channels_last))
-        torch.testing.assert_close(out.double(), expected, **tolerance)
-        assert torch.equal(optimized(frames.to(dtype)), deepcopy(optimized)(frames.to(dtype)))
-    torch.testing.assert_close(optimize_for_inference(model)(frames), expected)
+        for given in (frames.to(dtype), channels_last.to(dtype)):
+            out = optimized(given)
+            assert_close(out.double(), model(frames), tolerance)
+            assert torch.equal(out, deepcopy(optimized)(given))
+
+
+@every_low_dtype
+@every_relative
+def test_networks_for_inference_in_16_bits(build, dtype):
+    model, frames = small(build), random_clips(16)
+    optimized = optimize_for_inference(deepcopy(model).to(dtype))
+    for given in (frames.to(dtype), frames.to(dtype, memory_format=torch.channels_last)):
+        assert_accurate(optimized(given), model, frames)
+
+
+@every_low_dtype
+@every_relative
+def test_networks_in_16_bits(build, dtype):
+    model, frames = small(build), random_clips(16)
+    with torch.no_grad():
+        assert_accurate(deepcopy(model).to(dtype)(frames.to(dtype)), model, frames)
 
 
 def test_norms_behind_known_middle_layers_are_folded():

@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 import torch
-from cases import every_format
+from cases import every_dtype, every_format
+from comparisons import EXACT, SINGLE, assert_close, assert_no_less_accurate
 from plain_layers import T, assert_equal_with_gradients, clips_of, frames_of, random_frames
 from plain_relatives import (
-    TOLERANCES,
     plain_interlace,
     plain_stm,
     plain_tam,
@@ -64,20 +64,26 @@ def test_layers_are_their_formulas(backend, build, plain, training, memory_forma
 
 
 @every_format
-@pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: str(dtype)[6:])
+@every_dtype
 @every_layer
-def test_layers_in_other_dtypes(build, plain, dtype, memory_format):
-    layer = random_layer(build)
-    frames = random_frames(channels=C).to(dtype)
-    expected = plain(layer, frames.double())
-    layer = layer.to(dtype).to(memory_format=memory_format)
-    for training in (False, True):
-        out = layer.train(training)(frames.contiguous(memory_format=memory_format))
-        assert out.dtype == dtype
-        assert out.is_contiguous(memory_format=memory_format)
-        if not training:
-            torch.testing.assert_close(out.double(), expected, **TOLERANCES[dtype])
-    out.sum().backward()
+def test_layers_in_every_dtype(build, plain, dtype, memory_format):
+    layer = random_layer(build).bfloat16()
+    frames = random_frames(batch=16, channels=C, dtype=torch.bfloat16)
+    exact = plain(deepcopy(layer).double(), frames.double())
+    layer, frames = layer.to(dtype), frames.to(dtype)
+    expected = plain(layer, frames)
+    layer.to(memory_format=memory_format)
+    frames = frames.contiguous(memory_format=memory_format)
+    out = layer(frames)
+    if dtype in (torch.float64, torch.float32):
+        assert_close(out.double(), exact, EXACT if dtype == torch.float64 else SINGLE)
+    else:
+        assert_no_less_accurate(out, expected, exact)
+    trained = layer.train()(frames)
+    for result in (out, trained):
+        assert result.dtype == dtype
+        assert result.is_contiguous(memory_format=memory_format)
+    trained.sum().backward()
     assert all(p.grad.isfinite().all() for p in layer.parameters())
 
 
