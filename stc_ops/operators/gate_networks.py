@@ -136,6 +136,6 @@ def _backward(
         grad_context, grad_gate = convolve_backward(grad, features, gate)
         return GateGradients(grad_context.to(context.dtype), [grad_gate])
     grad_hidden, grad_gate = convolve_backward(grad, hidden, gate)
-    grad_hidden *= hidden > 0
+    grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden, 0)
     grad_context, grad_reduce = convolve_backward(grad_hidden, features, reduce[0])
     return GateGradients(grad_context.to(context.dtype), [grad_reduce, grad_gate])
