@@ -58,7 +58,7 @@ struct ChannelSumsArguments {
 };
 
 // The gradient of the logits, for the gradient scale * d + slope * z + offset of z, from sums as
-// above. Where m2 is null, slope and offset are zero and not read.
+// above. Where m2 is null, slope and offset are zero.
 template <typename E>
 struct GateGradientArguments {
   GroupShape shape;
