@@ -3,6 +3,7 @@
 set(STC_TORCH_ABI_TARGET 2.10)
 set(STC_TORCH_TARGET_VERSION 0x020a000000000000)
 set(STC_TORCH_DIR "" CACHE PATH "Directory of the installed torch package")
+stc_hide_prefix(${STC_TORCH_DIR}/include)
 find_package(Python REQUIRED COMPONENTS Interpreter Development.Module)
 find_package(pybind11 CONFIG REQUIRED)
 include(cmake/kernel_tables.cmake)

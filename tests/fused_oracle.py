@@ -29,7 +29,7 @@ def output_gradients(pre_activations: PreActivations, margin: float) -> list[tor
     generator = torch.Generator(torch.get_default_device()).manual_seed(1)
     return [
         torch.randn(each.shape, generator=generator).bfloat16().double()
-        * (each.detach().abs() > margin)
+        * ~(each.detach().abs() <= margin)
         for each in pre_activations
     ]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from backend_cases import every_backend_of_cpu_tensors
@@ -142,5 +145,13 @@ CPU_ERRORS = {
 
 @pytest.mark.parametrize("call", CPU_ERRORS.values(), ids=CPU_ERRORS.keys())
 def test_registered_operators_check_for_themselves_too(call):
-    with pytest.raises(RuntimeError, match=r"expected|must|does not"):
+    with pytest.raises(RuntimeError, match=r"expected|must|does not") as caught:
         call(torch.ops.stc_ops)
+    # It names the source, but not where that was built.
+    assert not re.search(r"(^|[\s,:(])/", str(caught.value))
+
+
+def test_the_library_holds_no_path_of_a_source_where_it_was_built():
+    library = Path(stc_ops._C.__file__).read_bytes()
+    assert b"launch.h\0" in library
+    assert not re.search(rb"\0/[^\0]*\.(h|cpp)\0", library)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from backend_cases import on_compiled_backends
 from cases import OPERATORS, Clips, every_format
 
 import stc_ops
@@ -85,14 +86,43 @@ def test_sums_of_half_precision_are_kept_in_float32(backend):
     torch.testing.assert_close(stc_ops.spatial_pool(y), y[:, :, 0, 0].float(), rtol=1e-5, atol=0)
 
 
+every_long_sum = pytest.mark.parametrize(
+    ("channels", "size"), [(2, 512), (64, 56), (256, 112)], ids=["512", "56", "112"]
+)
+# Equal terms, whose rounding errors do not cancel. No level of a sum has more than some 64 of them,
+# or 128 in a thread on a GPU: a few dozen roundings of 2^-24.
+LONG_SUM = {"rtol": 3e-6, "atol": 0}
+
+
+def equal_frames(channels, size, memory_format):
+    return torch.full((1, channels, size, size), 0.1).contiguous(memory_format=memory_format)
+
+
 @every_format
-@pytest.mark.parametrize(("channels", "size"), [(2, 512), (64, 56), (256, 112)])
+@every_long_sum
 def test_long_sums_keep_their_digits(backend, memory_format, channels, size):
-    shape = (1, channels, size, size)
-    y = torch.full(shape, 0.1).contiguous(memory_format=memory_format)
+    y = equal_frames(channels, size, memory_format)
     logits = torch.zeros(1, channels, requires_grad=True)
-    torch.testing.assert_close(stc_ops.spatial_pool(y), y[:, :, 0, 0], rtol=4e-6, atol=0)
-    gradient = torch.full(shape, 0.1).contiguous(memory_format=memory_format)
-    (grad_logits,) = torch.autograd.grad(stc_ops.temporal_gate(y, logits), logits, gradient)
-    exact = torch.full((1, channels), 0.25 * size**2 * y[0, 0, 0, 0].double() ** 2)
-    torch.testing.assert_close(grad_logits.double(), exact.double(), rtol=4e-6, atol=0)
+    torch.testing.assert_close(stc_ops.spatial_pool(y), y[:, :, 0, 0], **LONG_SUM)
+    (grad_logits,) = torch.autograd.grad(stc_ops.temporal_gate(y, logits), logits, y)
+    exact = 0.25 * size**2 * y[0, :, :1, 0].double().T ** 2
+    torch.testing.assert_close(grad_logits.double(), exact, **LONG_SUM)
+
+
+@on_compiled_backends
+@every_format
+@every_long_sum
+@pytest.mark.parametrize("operator", ["bn_relu", "refine_bn_relu", "bn_add_relu"])
+def test_long_sums_of_batch_norms(backend, operator, memory_format, channels, size):
+    y = equal_frames(channels, size, memory_format)
+    weight, bias = (torch.full((channels,), 1.0, requires_grad=True) for _ in range(2))
+    bn = stc_ops.BatchNorm(weight, bias, torch.zeros(channels), torch.ones(channels), False)
+    run = {
+        "bn_relu": lambda: stc_ops.bn_relu(y, bn),
+        "refine_bn_relu": lambda: stc_ops.refine_bn_relu(y, None, bn, 1),
+        "bn_add_relu": lambda: stc_ops.bn_add_relu(y, bn, y),
+    }[operator]
+    sums = torch.stack(torch.autograd.grad(run(), (bias, weight), y)).double()
+    element = y[0, :, 0, 0].double()
+    exact = size**2 * torch.stack((element, element**2 / (1 + bn.eps) ** 0.5))
+    torch.testing.assert_close(sums, exact, **LONG_SUM)

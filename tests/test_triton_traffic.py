@@ -37,7 +37,7 @@ PASSES = {
     "spatial_moments": lambda grid: (1, 0),
     "temporal_moments": lambda grid: (1, 0),
     "shift_split": lambda grid: (0.5 + grid / 2, 0.5 + grid / 2),
-    "shift_split_backward_sums": lambda grid: (1 + grid, 0),
+    "shift_split_backward_sums": lambda grid: (1.5 + grid / 2, 0),
     "shift_split_backward": lambda grid: (1.5 + grid / 2, 1),
     "refine": lambda grid: (1, 1),
     "refine_backward_sums": lambda grid: (2, 0),

@@ -42,8 +42,9 @@ struct MergedMomentsArguments {
   E* var;
 };
 
-// With sums of d and of d * (y - mean) per group: sum of d, and of d * (gate * y - z_mean), per
-// channel of each block of groups. Where gate is null, `mean` is z_mean already.
+// With sums of d and of d * (y - centre) per group: sum of d, and of d * (gate * y - z_mean), per
+// channel of each block of groups. The centre of a group is `mean` where that is finite, and zero
+// elsewhere. Where gate is null, it is z_mean already.
 template <typename E>
 struct ChannelSumsArguments {
   GroupShape shape;
@@ -56,8 +57,8 @@ struct ChannelSumsArguments {
   E* block_products;
 };
 
-// The gradient of the logits, for the gradient scale * d + slope * z + offset of z. A null m2 is
-// not read: slope is zero then.
+// The gradient of the logits, for the gradient scale * d + slope * z + offset of z, from sums as
+// above. Where m2 is null, slope and offset are zero.
 template <typename E>
 struct GateGradientArguments {
   GroupShape shape;

@@ -155,7 +155,8 @@ inline Vector<E, Lanes> centred_product(const ChannelSumsArguments<E>& a, int64_
   const auto product = load<Lanes>(a.products + at);
   if (a.gate == nullptr) return product;
   const auto gate = load<Lanes>(a.gate + at);
-  const auto distance = gate * load<Lanes>(a.mean + at) - value<kChannelsAlong, Lanes>(z_mean, 0);
+  const auto centre = finite_or_zero(load<Lanes>(a.mean + at));
+  const auto distance = gate * centre - value<kChannelsAlong, Lanes>(z_mean, 0);
   return gate * product + distance * load<Lanes>(a.sums + at);
 }
 
@@ -182,11 +183,12 @@ inline void channel_sums_of_line(const ChannelSumsArguments<E>& a, int64_t line)
   const int64_t at = block * 2 * channels + channel;
   a.block_sums[at] = a.block_products[at] = 0;
   LineSum<false, E> sum(a.block_sums + at), product(a.block_products + at);
-  for_each_vector<kLanes<E>>(a.shape.inner, [&](auto lanes, int64_t i) {
+  const auto add_terms = [&](auto lanes, int64_t i) {
     const int64_t group = line * a.shape.inner + i;
     sum.template add<lanes()>(i, load<lanes()>(a.sums + group));
     product.template add<lanes()>(i, centred_product<false, lanes()>(a, group, a.z_mean + channel));
-  });
+  };
+  sum_line<false, E>(a.shape.inner, add_terms, sum, product);
 }
 
 template <typename E>
@@ -211,12 +213,14 @@ inline void gate_gradient_of_line(const GateGradientArguments<E>& a, int64_t fir
     };
     const int64_t at = first + i;
     const auto gate = load<kCount>(a.gate + at), mean = load<kCount>(a.mean + at);
-    const auto scale = of_channel(a.scale), slope = of_channel(a.slope);
-    const auto m2 = a.m2 == nullptr ? Vector<E, kCount>{} : load<kCount>(a.m2 + at);
-    const auto of_mean =
-        scale * load<kCount>(a.sums + at) + elements * (gate * mean * slope + of_channel(a.offset));
-    const auto grad_gate =
-        scale * load<kCount>(a.products + at) + gate * slope * m2 + mean * of_mean;
+    const auto scale = of_channel(a.scale);
+    const auto sum = load<kCount>(a.sums + at), product = load<kCount>(a.products + at);
+    auto grad_gate = scale * (product + finite_or_zero(mean) * sum);
+    if (a.m2 != nullptr) {
+      const auto slope = of_channel(a.slope);
+      const auto of_mean = scale * sum + elements * (gate * mean * slope + of_channel(a.offset));
+      grad_gate = scale * product + gate * slope * load<kCount>(a.m2 + at) + mean * of_mean;
+    }
     store<kCount>(a.grad_logits + at, grad_gate * gate * (1 - gate));
   });
 }
@@ -266,9 +270,12 @@ template <typename E>
 void grad_coefficients_forward(const GradCoefficientsArguments<E>& a, int64_t begin, int64_t end) {
   for_each_column(begin, end, a.channels, [&](int64_t channel) {
     const double scale = a.scale[channel], mean = a.mean[channel], rstd = a.rstd[channel];
-    const double product = rstd * rstd * static_cast<double>(a.products[channel]);
-    a.slope[channel] = static_cast<E>(-scale * product);
-    a.offset[channel] = static_cast<E>(scale * (mean * product - a.sums[channel]));
+    const double sum = a.sums[channel], product = a.products[channel];
+    // As of constant statistics, which need not be finite.
+    const bool none = sum == 0 && product == 0;
+    const double per_deviation = rstd * rstd * product;
+    a.slope[channel] = none ? 0 : static_cast<E>(-scale * per_deviation);
+    a.offset[channel] = none ? 0 : static_cast<E>(scale * (mean * per_deviation - sum));
   });
 }
 

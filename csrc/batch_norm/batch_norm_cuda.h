@@ -166,7 +166,7 @@ struct ChannelSumsJob : PlaceIsGroup {
   STC_DEVICE Values<T, N, 2> visit(const Loaded<N>& loaded, const Values<T, N, 1>& z_mean,
                                    const Group&, I, I) const {
     if (a.gate == nullptr) return {{loaded.sum, loaded.product}};
-    const Vec<T, N> distance = loaded.gate * loaded.mean - z_mean[0];
+    const Vec<T, N> distance = loaded.gate * finite_or_zero(loaded.mean) - z_mean[0];
     return {{loaded.sum, loaded.gate * loaded.product + distance * loaded.sum}};
   }
   template <int N, typename Group>
@@ -218,8 +218,11 @@ struct GateGradientJob : PlaceIsGroup {
                           I at) const {
     const Vec<T, N>&scale = values[0], &slope = values[1], &offset = values[2];
     const auto elements = static_cast<T>(a.group_size);
-    const Vec<T, N> of_mean = scale * in.sum + (in.gate * in.mean * slope + offset) * elements;
-    const Vec<T, N> grad_gate = scale * in.product + in.gate * slope * in.m2 + in.mean * of_mean;
+    Vec<T, N> grad_gate = scale * (in.product + finite_or_zero(in.mean) * in.sum);
+    if (a.m2 != nullptr) {
+      const Vec<T, N> of_mean = scale * in.sum + (in.gate * in.mean * slope + offset) * elements;
+      grad_gate = scale * in.product + in.gate * slope * in.m2 + in.mean * of_mean;
+    }
     store(a.grad_logits + at, grad_gate * in.gate * (repeated<N>(T{1}) - in.gate));
     return {};
   }

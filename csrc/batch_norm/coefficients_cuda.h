@@ -46,9 +46,13 @@ struct GradCoefficients {
   STC_DEVICE void operator()(int64_t channel) const {
     const double scale = load_double(a.scale + channel), mean = load_double(a.mean + channel);
     const double rstd = load_double(a.rstd + channel);
-    const double product = rstd * rstd * load_double(a.products + channel);
-    store_double(a.slope + channel, -scale * product);
-    store_double(a.offset + channel, scale * (mean * product - load_double(a.sums + channel)));
+    const double sum = load_double(a.sums + channel);
+    const double product = load_double(a.products + channel);
+    // As of constant statistics, which need not be finite.
+    const bool none = sum == 0 && product == 0;
+    const double per_deviation = rstd * rstd * product;
+    store_double(a.slope + channel, none ? 0 : -scale * per_deviation);
+    store_double(a.offset + channel, none ? 0 : scale * (mean * per_deviation - sum));
   }
 };
 

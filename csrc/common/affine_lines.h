@@ -3,6 +3,7 @@
 // fixed for it, and so does what belongs to a group of elements with one gate.
 #pragma once
 
+#include "common/rows.h"
 #include "common/vector.h"
 
 namespace stc {
@@ -85,6 +86,12 @@ inline V where_relu_passes(V v, V grad) {
   return v <= 0 ? V{} : grad;
 }
 
+// slope * y + offset. Constant statistics have no slope: there infinite elements make no NaN.
+template <typename V>
+inline V through_statistics(V slope, V y, V offset) {
+  return slope == 0 ? offset : slope * y + offset;
+}
+
 template <bool kChannels, bool kGroups, typename T, typename Source>
 inline void affine_relu_line(T* out, Source y, int64_t size, AffineValues<Accumulate<T>> a) {
   for_each_vector<kLanes<T>>(size, [=](auto lanes, int64_t i) STC_INLINE {
@@ -96,7 +103,7 @@ inline void affine_relu_line(T* out, Source y, int64_t size, AffineValues<Accumu
   });
 }
 
-// One row of sums: per element along the line, or of the whole of it.
+// One row of sums: per element along the line, or of the whole of it, in blocks.
 template <bool kAlong, typename T>
 class LineSum {
   using E = Accumulate<T>;
@@ -104,7 +111,7 @@ class LineSum {
  public:
   explicit LineSum(E* to) : to_(to) {}
   ~LineSum() {
-    if constexpr (!kAlong) *to_ += sum_of_lanes<kLanes<T>, E>(full_) + rest_;
+    if constexpr (!kAlong) *to_ += sum_of_lanes<kLanes<T>, E>(blocks_.total()) + rest_;
   }
 
   template <int Lanes>
@@ -118,30 +125,54 @@ class LineSum {
     }
   }
 
+  STC_INLINE void end_block() {
+    blocks_.add(full_);
+    full_ = Vector<E, kLanes<T>>{};
+  }
+
  private:
   E* to_;
   Vector<E, kLanes<T>> full_{};
+  SumOfBlocks<Vector<E, kLanes<T>>> blocks_;
   E rest_ = 0;
 };
 
+// add_terms(LaneCount, i) over [0, size) for sums of a line.
+template <bool kAlong, typename T, typename AddTerms, typename... Sums>
+STC_INLINE inline void sum_line(int64_t size, const AddTerms& add_terms, Sums&... sums) {
+  if constexpr (kAlong) {
+    for_each_vector<kLanes<T>>(size, add_terms);
+  } else {
+    constexpr int64_t kBlock = kTermsPerBlock * kLanes<T>;
+    for (int64_t first = 0; first < size; first += kBlock) {
+      const int64_t count = size - first < kBlock ? size - first : kBlock;
+      for_each_vector<kLanes<T>>(
+          count, [&](auto lanes, int64_t i) STC_INLINE { add_terms(lanes, first + i); });
+      (sums.end_block(), ...);
+    }
+  }
+}
+
 // sums += d, products += d * (y - centre). The centre spares the digits that a large mean would
-// cost.
+// cost; of groups along the line it is zero where it is not finite, and infinite sums stay so.
 template <bool kChannels, bool kGroups, typename T, typename Source>
 inline void add_gradient_sums(Source grad, Line<T> y, int64_t size, AffineValues<Accumulate<T>> a,
                               const Accumulate<T>* centre, Accumulate<T>* sums,
                               Accumulate<T>* products) {
   constexpr bool kAlong = kChannels || kGroups;
   LineSum<kAlong, T> line_sum(sums), line_product(products);
-  for_each_vector<kLanes<T>>(size, [=, &line_sum, &line_product](auto lanes, int64_t i) STC_INLINE {
+  const auto add_terms = [=, &line_sum, &line_product](auto lanes, int64_t i) STC_INLINE {
     constexpr int kCount = lanes();
     const auto factor = value<kGroups, kCount>(a.gate, i) * value<kChannels, kCount>(a.scale, i);
     const auto shift = value<kChannels, kCount>(a.shift, i);
-    const auto middle = value<kAlong, kCount>(centre, i);
+    const auto of_group = value<kAlong, kCount>(centre, i);
+    const auto middle = kGroups ? finite_or_zero(of_group) : of_group;
     const auto element = y.template load<kCount>(i);
     const auto d = where_relu_passes(factor * element + shift, grad.template load<kCount>(i));
     line_sum.template add<kCount>(i, d);
     line_product.template add<kCount>(i, d * (element - middle));
-  });
+  };
+  sum_line<kAlong, T>(size, add_terms, line_sum, line_product);
 }
 
 template <bool kChannels, bool kGroups, typename T, typename Source>
@@ -157,7 +188,7 @@ inline void write_gradient_line(T* grad_y, Source grad, Line<T> y, int64_t size,
                         g.share * value<kGroups, kCount>(g.grad_mean, i);
     const auto element = y.template load<kCount>(i);
     const auto d = where_relu_passes(factor * element + shift, grad.template load<kCount>(i));
-    store<kCount>(grad_y + i, factor * d + (slope * element + offset));
+    store<kCount>(grad_y + i, factor * d + through_statistics(slope, element, offset));
   });
 }
 

@@ -63,4 +63,20 @@ STC_DEVICE Vec<E, N> where_relu_passes(const Vec<E, N>& values, Vec<E, N> grad) 
   return grad;
 }
 
+// slope * y + offset. Constant statistics have no slope: there infinite elements make no NaN.
+template <typename E, int N>
+STC_DEVICE Vec<E, N> through_statistics(const Vec<E, N>& slope, const Vec<E, N>& y,
+                                        Vec<E, N> offset) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) offset[i] = slope[i] == 0 ? offset[i] : slope[i] * y[i] + offset[i];
+  return offset;
+}
+
+template <typename E, int N>
+STC_DEVICE Vec<E, N> finite_or_zero(Vec<E, N> values) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = values[i] - values[i] == 0 ? values[i] : 0;
+  return values;
+}
+
 }  // namespace stc::cuda

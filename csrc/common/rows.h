@@ -1,5 +1,5 @@
 // Sums over rows and runs of elements: fixed trees, the same whatever thread does them. Long sums
-// are kept in two levels, so that rounding errors grow with the length of one level only.
+// are kept in levels, so that rounding errors grow with the length of one level only.
 #pragma once
 
 #include "common/vector.h"
@@ -8,17 +8,35 @@
 namespace stc {
 namespace {
 
-// Terms that the first level of a sum takes up before it is added to the second.
+// Terms that one level of a sum takes up before it is added to the next.
 constexpr int64_t kTermsPerBlock = 64;
+
+// The levels above the blocks of a long run: numbers or vectors of them.
+template <typename V>
+class SumOfBlocks {
+ public:
+  STC_INLINE void add(V block) {
+    blocks_ += block;
+    if (++pending_ < kTermsPerBlock) return;
+    total_ += blocks_;
+    blocks_ = V{};
+    pending_ = 0;
+  }
+  STC_INLINE V total() const { return total_ + blocks_; }
+
+ private:
+  V blocks_{}, total_{};
+  int64_t pending_ = 0;
+};
 
 // Sum of sum_of_block(first, count) over the blocks of `size` adjacent elements of T.
 template <typename T, typename SumOfBlock>
 inline Accumulate<T> sum_of_blocks(int64_t size, const SumOfBlock& sum_of_block) {
   constexpr int64_t kBlock = kTermsPerBlock * kLanes<T>;
-  Accumulate<T> total = 0;
+  SumOfBlocks<Accumulate<T>> sum;
   for (int64_t i = 0; i < size; i += kBlock)
-    total += sum_of_block(i, size - i < kBlock ? size - i : kBlock);
-  return total;
+    sum.add(sum_of_block(i, size - i < kBlock ? size - i : kBlock));
+  return sum.total();
 }
 
 // totals[i] += sums[i], and sums[i] = 0

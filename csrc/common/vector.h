@@ -60,6 +60,12 @@ inline Vector<E, Lanes> broadcast(E value) {
   return value - Vector<E, Lanes>{};
 }
 
+// Of a vector or a number.
+template <typename V>
+inline V finite_or_zero(V v) {
+  return v - v == 0 ? v : V{};
+}
+
 template <int Lanes>
 inline Vector<float, Lanes> widen_half(Vector<uint16_t, Lanes> half) {
 #if defined(__F16C__)

@@ -27,7 +27,14 @@ inline MomentsOf<Lanes, Accumulate<T>> moments_of_rows(const T* rows, int64_t pi
   return {mean, m2};
 }
 
-// Sums around a pivot: of deviations from it, and of their squares.
+// Where a mean lies that moves by a step towards another one. Means of infinities are infinite, as
+// sums are, or NaN.
+template <typename V>
+inline V moved(V from, V towards, V step) {
+  return step - step == 0 ? from + step : from + towards;
+}
+
+// Sums around a pivot, which is finite: of deviations from it, and of their squares.
 template <int Lanes, typename E>
 struct PivotSums {
   Vector<E, Lanes> pivot;
@@ -53,7 +60,8 @@ inline MomentsOf<Lanes, E> merged(const MomentsOf<Lanes, E>& a, E rows_of_a,
                                   const MomentsOf<Lanes, E>& b, E rows_of_b) {
   const E share = rows_of_b / (rows_of_a + rows_of_b);
   const auto distance = b.mean - a.mean;
-  return {a.mean + distance * share, a.m2 + b.m2 + distance * distance * (rows_of_a * share)};
+  return {moved(a.mean, b.mean, distance * share),
+          a.m2 + b.m2 + distance * distance * (rows_of_a * share)};
 }
 
 // The sums of all columns of a tile, in memory.
@@ -69,7 +77,7 @@ class TileMoments {
     for_each_vector<kLanes<T>>(width, [&](auto lanes, int64_t i) {
       constexpr int kCount = lanes();
       const auto moments = moments_of_rows<Rows, kCount>(rows + i, pitch);
-      PivotSums<kCount, E> sums{first ? moments.mean : load<kCount>(pivot_ + i)};
+      PivotSums<kCount, E> sums{first ? finite_or_zero(moments.mean) : load<kCount>(pivot_ + i)};
       if (!first) {
         sums.sum = load<kCount>(sum_ + i);
         sums.squares = load<kCount>(squares_ + i);
@@ -165,11 +173,11 @@ inline void moments_of_distant_rows(const MomentsArguments<T>& a, const Tile& ti
   for_each_vector<kLanes<T>>(tile.columns, [&](auto lanes, int64_t i) {
     constexpr int kCount = lanes();
     const T* row = a.frames + tile.offset + i;
-    PivotSums<kCount, E> sums{load<kCount>(row)};
+    PivotSums<kCount, E> sums{finite_or_zero(load<kCount>(row))};
     int64_t r = 0;
     for (; r + kRowsTogether <= tile.rows; r += kRowsTogether, row += kRowsTogether * tile.pitch) {
       const auto moments = moments_of_rows<kRowsTogether, kCount>(row, tile.pitch);
-      if (r == 0) sums.pivot = moments.mean;
+      if (r == 0) sums.pivot = finite_or_zero(moments.mean);
       sums.add(moments, E{kRowsTogether});
     }
     for (; r < tile.rows; ++r, row += tile.pitch)

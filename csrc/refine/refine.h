@@ -31,10 +31,12 @@ struct RefineArguments {
 };
 
 // The rest of a branch in the backward pass, for groups of `1 / share` elements:
-//   sums:   sum of d and sum of d * (y - mean) per group, d the gradient of what the ReLU let pass;
-//           per frame devices may leave several sets of (2, N*T, C), for sum_rows
+//   sums:   sum of d and sum of d * (y - centre) per group, d the gradient of what the ReLU let
+//           pass and centre `mean` where that is finite and zero elsewhere; per frame devices may
+//           leave several sets of (2, N*T, C), for sum_rows
 //   grad_y = gate * scale * d + gate^2 * slope * y + gate * offset + share * grad_mean
-// `mean` is per channel of the concatenation for branches without gates.
+// A slope of zero is not multiplied with y, which may be infinite. `mean` is per channel of the
+// concatenation for branches without gates.
 template <typename T>
 struct RefineBranchBackward {
   const Accumulate<T>* mean;

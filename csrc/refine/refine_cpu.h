@@ -142,10 +142,14 @@ void refine_backward_sums(const RefineBackwardArguments<T>& b, int64_t begin, in
     const GroupSums<Accumulate<T>> sums[2] = {group_sums(b, 0, unit), group_sums(b, 1, unit)};
     for_each_piece(a, index, [&](auto channels, auto groups, const RefinePiece& piece) {
       const bool gated = a.branches[piece.branch].gated;
+      const Accumulate<T>* centre =
+          b.branches[piece.branch].mean + (gated ? piece.group : piece.channel);
+      const bool is_of_plane = gated && !channels() && !groups();
+      const Accumulate<T> of_plane = is_of_plane ? finite_or_zero(*centre) : 0;
+      if (is_of_plane) centre = &of_plane;
       add_gradient_sums<channels(), groups()>(
           Line<T>{b.grad_out + piece.out}, input_of(a, piece), piece.size, values_of(a, piece),
-          b.branches[piece.branch].mean + (gated ? piece.group : piece.channel),
-          sums[piece.branch].sums + piece.group, sums[piece.branch].products + piece.group);
+          centre, sums[piece.branch].sums + piece.group, sums[piece.branch].products + piece.group);
     });
   }
 }

@@ -170,7 +170,7 @@ struct RefineSumsJob {
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
     Values<E, N, kSmall> values;
     load_affine(layout, b.forward, group, values[0], values[1]);
-    values[2] = layout.branch.gated ? cuda::load<N>(backward.mean + group.at)
+    values[2] = layout.branch.gated ? finite_or_zero(cuda::load<N>(backward.mean + group.at))
                                     : layout.template of_channels<N>(backward.mean, group);
     return values;
   }
@@ -252,7 +252,8 @@ struct RefineBackwardJob {
                           I, I at) const {
     const Vec<E, N> y = widened(loaded.y);
     const Vec<E, N> d = where_relu_passes(values[0] * y + values[1], widened(loaded.grad_out));
-    store(backward.grad_y + at, narrowed<T>(values[0] * d + (values[2] * y + values[3])));
+    store(backward.grad_y + at,
+          narrowed<T>(values[0] * d + through_statistics(values[2], y, values[3])));
     return {};
   }
 };

@@ -24,8 +24,9 @@ struct ResidualArguments {
 //   sums:   per channel, sum of d, of d * (w - mean) and, where the identity has a scale, of
 //           d * (identity - identity_mean). Devices may leave several rows of them, for sum_rows.
 //   grad_w = scale * d + slope * w + offset, and where the identity has a scale, grad_identity
-//   likewise. Else grad_identity is d: the pass of the sums writes it, and the pass of grad_w reads
-//   it in the place of grad_out and out.
+//   likewise; a slope of zero is not multiplied with w, which may be infinite. Else grad_identity
+//   is d: the pass of the sums writes it, and the pass of grad_w reads it in the place of grad_out
+//   and out.
 template <typename T>
 struct ResidualBackwardArguments {
   ResidualArguments<T> forward;

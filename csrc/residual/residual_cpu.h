@@ -61,22 +61,26 @@ inline void add_residual_sums(ResidualBackwardArguments<T> b, int64_t offset, in
   LineSum<kChannels, T> sum(sums + channel);
   LineSum<kChannels, T> product(sums + a.shape.channels + channel);
   LineSum<kChannels, T> identity_product(sums + (kNormalized ? 2 : 0) * a.shape.channels + channel);
-  for_each_vector<kLanes<T>>(
-      size, [=, &sum, &product, &identity_product](auto lanes, int64_t i) STC_INLINE {
-        constexpr int kCount = lanes();
-        const auto mean = value<kChannels, kCount>(b.mean + channel, i);
-        const auto d = where_relu_passes(load_at<kCount>(a.out, offset + i),
-                                         load_at<kCount>(b.grad_out, offset + i));
-        sum.template add<kCount>(i, d);
-        product.template add<kCount>(i, d * (load_at<kCount>(a.w, offset + i) - mean));
-        if constexpr (kNormalized) {
-          identity_product.template add<kCount>(
-              i, d * (load_at<kCount>(a.identity, offset + i) -
-                      value<kChannels, kCount>(b.identity_mean + channel, i)));
-        } else {
-          store<kCount>(b.grad_identity + offset + i, d);
-        }
-      });
+  const auto add_terms = [=, &sum, &product, &identity_product](auto lanes, int64_t i) STC_INLINE {
+    constexpr int kCount = lanes();
+    const auto mean = value<kChannels, kCount>(b.mean + channel, i);
+    const auto d = where_relu_passes(load_at<kCount>(a.out, offset + i),
+                                     load_at<kCount>(b.grad_out, offset + i));
+    sum.template add<kCount>(i, d);
+    product.template add<kCount>(i, d * (load_at<kCount>(a.w, offset + i) - mean));
+    if constexpr (kNormalized) {
+      identity_product.template add<kCount>(
+          i, d * (load_at<kCount>(a.identity, offset + i) -
+                  value<kChannels, kCount>(b.identity_mean + channel, i)));
+    } else {
+      store<kCount>(b.grad_identity + offset + i, d);
+    }
+  };
+  if constexpr (kNormalized) {
+    sum_line<kChannels, T>(size, add_terms, sum, product, identity_product);
+  } else {
+    sum_line<kChannels, T>(size, add_terms, sum, product);
+  }
 }
 
 // A unit's sums are rows of their own (NHWC), or its channel's in the rows of its clip (NCHW).
@@ -113,12 +117,13 @@ inline void write_residual_gradients(ResidualBackwardArguments<T> b, int64_t off
     };
     const auto scale = of_channel(a.scale), slope = of_channel(b.slope), add = of_channel(b.offset);
     const int64_t at = offset + i;
-    const auto of_w = slope * load_at<kCount>(a.w, at) + add;
+    const auto of_w = through_statistics(slope, load_at<kCount>(a.w, at), add);
     if constexpr (kNormalized) {
       const auto d = where_relu_passes(load_at<kCount>(a.out, at), load_at<kCount>(b.grad_out, at));
       store<kCount>(b.grad_w + at, scale * d + of_w);
-      const auto of_identity = of_channel(b.identity_slope) * load_at<kCount>(a.identity, at) +
-                               of_channel(b.identity_offset);
+      const auto of_identity =
+          through_statistics(of_channel(b.identity_slope), load_at<kCount>(a.identity, at),
+                             of_channel(b.identity_offset));
       store<kCount>(b.grad_identity + at, of_channel(a.identity_scale) * d + of_identity);
     } else {
       store<kCount>(b.grad_w + at, scale * load_at<kCount>(b.grad_identity, at) + of_w);

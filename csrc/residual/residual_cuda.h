@@ -155,7 +155,7 @@ struct ResidualBackwardJob<T, false> : PlaceIsGroup {
   template <int N, typename Group, typename I>
   STC_DEVICE NoSums visit(const Loaded<N>& loaded, const Values<E, N, kSmall>& values, const Group&,
                           I, I at) const {
-    const Vec<E, N> of_w = values[1] * widened(loaded.w) + values[2];
+    const Vec<E, N> of_w = through_statistics(values[1], widened(loaded.w), values[2]);
     store(b.grad_w + at, narrowed<T>(values[0] * widened(loaded.d) + of_w));
     return {};
   }
@@ -202,9 +202,10 @@ struct ResidualBackwardJob<T, true> : PlaceIsGroup {
   STC_DEVICE NoSums visit(const Loaded<N>& loaded, const Values<E, N, kSmall>& values, const Group&,
                           I, I at) const {
     const Vec<E, N> d = gradient_behind(loaded.out, loaded.grad_out);
-    const Vec<E, N> of_w = values[1] * widened(loaded.w) + values[2];
+    const Vec<E, N> of_w = through_statistics(values[1], widened(loaded.w), values[2]);
     store(b.grad_w + at, narrowed<T>(values[0] * d + of_w));
-    const Vec<E, N> of_identity = values[4] * widened(loaded.identity) + values[5];
+    const Vec<E, N> of_identity =
+        through_statistics(values[4], widened(loaded.identity), values[5]);
     store(b.grad_identity + at, narrowed<T>(values[3] * d + of_identity));
     return {};
   }

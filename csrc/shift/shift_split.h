@@ -26,7 +26,8 @@ struct ShiftSplitArguments {
 // With d, the gradient of what the ReLU let pass, gathered from both results:
 //   sums:   per channel, sum of d and sum of d * (u - mean). Devices may leave several rows of
 //           them, for sum_rows.
-//   grad_u = scale * d + slope * u + offset
+//   grad_u = scale * d + slope * u + offset, where a slope of zero is not multiplied with u, which
+//   may be infinite
 template <typename T>
 struct ShiftSplitBackwardArguments {
   ShiftSplitArguments<T> forward;

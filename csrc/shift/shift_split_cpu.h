@@ -323,9 +323,8 @@ void shift_split_backward_sums(const ShiftSplitBackwardArguments<T>& b, int64_t 
     for_unit(
         layout, -1, index,
         split_backward(b, [&](auto along, auto grad, Line<T> u, int64_t size, int64_t channel) {
-          if constexpr (!std::is_same_v<decltype(grad), NoLine<T>>)
-            add_gradient_sums<along(), false>(grad, u, size, layout.values(channel),
-                                              b.mean + channel, sums + channel, products + channel);
+          add_gradient_sums<along(), false>(grad, u, size, layout.values(channel), b.mean + channel,
+                                            sums + channel, products + channel);
         }));
   }
 }

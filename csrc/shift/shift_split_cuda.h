@@ -271,7 +271,6 @@ struct SplitSumsJob {
   }
   template <int N, typename Place, typename I>
   STC_DEVICE Loaded<N> load(const Place& place, I row, I at) const {
-    if (!gradients.layout.counts(place, row)) return {};
     return {cuda::load<N>(gradients.b.forward.u + at), gradients.template load<N>(place, row)};
   }
   template <int N, typename Place, typename I>
@@ -326,7 +325,8 @@ struct SplitBackwardJob {
                           I, I at) const {
     const Vec<E, N> u = widened(loaded.u);
     const Vec<E, N> d = where_relu_passes(values[0] * u + values[1], widened(loaded.grad));
-    store(gradients.b.grad_u + at, narrowed<T>(values[0] * d + (values[2] * u + values[3])));
+    store(gradients.b.grad_u + at,
+          narrowed<T>(values[0] * d + through_statistics(values[2], u, values[3])));
     return {};
   }
 };

@@ -36,6 +36,7 @@ int run_tests(stc::Isa isa) {
   stc::test::test_shift_split(device);
   stc::test::test_refine(device);
   stc::test::test_residual(device);
+  stc::test::test_long_sums(device);
   std::cout << stc::test::tally.passed << " passed, " << stc::test::tally.failed << " failed\n";
   return stc::test::tally.failed == 0 ? 0 : 1;
 }

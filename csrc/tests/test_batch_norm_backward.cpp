@@ -76,12 +76,13 @@ template <typename E>
 Sum gate_gradient_naively(const GroupGradients<E>& in, int64_t at, int64_t channel, double elements,
                           bool with_m2) {
   const double gate = in.gate[at], mean = in.mean[at];
-  const double scale = in.scale[channel], slope = with_m2 ? in.slope[channel] : 0;
+  const double scale = in.scale[channel], slope = in.slope[channel];
   const double of_logit = gate * (1 - gate);
   Sum sum;
   sum.add(of_logit * scale * in.products[at]);
   sum.add(of_logit * scale * mean * in.sums[at]);
-  if (with_m2) sum.add(of_logit * slope * gate * in.m2[at]);
+  if (!with_m2) return sum;
+  sum.add(of_logit * slope * gate * in.m2[at]);
   sum.add(of_logit * slope * gate * elements * mean * mean);
   sum.add(of_logit * in.offset[channel] * elements * mean);
   return sum;
@@ -99,7 +100,7 @@ void test_gate_gradient(const Device& device, const GroupGradients<E>& in, int64
         gate_gradient_naively(in, at, channel, static_cast<double>(group_size), with_m2);
     grad_logits[at] = rounded<E>(sum, in.values, kRoundings);
   });
-  Buffer<E> no_slope(std::vector<E>(static_cast<size_t>(in.shape.channels)));
+  const Buffer<E> none(std::vector<E>(static_cast<size_t>(in.shape.channels)));
   const auto arguments = [&](Buffer<E>& to) {
     return GateGradientArguments<E>{in.shape,
                                     group_size,
@@ -109,8 +110,8 @@ void test_gate_gradient(const Device& device, const GroupGradients<E>& in, int64
                                     in.mean.data(),
                                     with_m2 ? in.m2.data() : nullptr,
                                     in.scale.data(),
-                                    with_m2 ? in.slope.data() : no_slope.data(),
-                                    in.offset.data(),
+                                    with_m2 ? in.slope.data() : none.data(),
+                                    with_m2 ? in.offset.data() : none.data(),
                                     to.data()};
   };
   test_outputs(text_of("gate_gradient<", kName<E>, "> ", in.shape, ", group_size ", group_size,

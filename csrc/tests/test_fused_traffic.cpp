@@ -69,7 +69,7 @@ void test_split_traffic(const Device& device, const FrameShape& clips, int64_t s
   const std::string of = text_of("<", kName<T>, "> ", shape, ", stride ", stride);
   check_traffic("shift_split_forward" + of, {results, results},
                 [&] { run_kernel(kernels.shift_split_forward, a, 0); });
-  check_traffic("shift_split_backward_sums" + of, {results + gradients, 0},
+  check_traffic("shift_split_backward_sums" + of, {2 * half + gradients, 0},
                 [&] { run_kernel(kernels.shift_split_backward_sums, b, 0); });
   check_traffic("shift_split_backward" + of, {2 * half + gradients, 2 * half},
                 [&] { run_kernel(kernels.shift_split_backward, b, 0); });

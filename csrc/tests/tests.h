@@ -17,6 +17,7 @@ void test_coefficients(const Device& device);
 void test_shift_split(const Device& device);
 void test_refine(const Device& device);
 void test_residual(const Device& device);
+void test_long_sums(const Device& device);
 
 // Only of a CUDA device.
 void test_traffic(const Device& device);

@@ -139,7 +139,6 @@ def _backward(
         grad_context, grad_gate = convolve_backward(grad, features, weights.gate)
         return GateGradients(grad_context.to(context.dtype), GateWeights(None, grad_gate))
     grad_hidden, grad_gate = convolve_backward(grad, hidden, weights.gate)
-    # As threshold_backward has it: a NaN passes its gradient.
-    grad_hidden = grad_hidden.masked_fill(hidden <= 0, 0)
+    grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden, 0)
     grad_context, grad_reduce = convolve_backward(grad_hidden, features, weights.reduce)
     return GateGradients(grad_context.to(context.dtype), GateWeights(grad_reduce, grad_gate))

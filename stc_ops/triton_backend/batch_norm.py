@@ -12,6 +12,7 @@ from .frames import check_like, check_sums_dtype, checked_table, format_of
 from .launch import Splits, Tile, launch, launch_reduction, tile_of
 from .sums import merge_moments, moments_of_lanes, moments_with, parts_of, sum_rows
 from .tiles import (
+    finite_or_zero,
     groups_of,
     load,
     per_channel,
@@ -109,7 +110,8 @@ def channel_sums_kernel(
         d_value = load(products, o, mask)
         if gate is not None:
             b_gate = load(gate, o, mask)
-            d_value = b_gate * d_value + (b_gate * load(mean, o, mask) - z_mean) * d
+            centre = finite_or_zero(load(mean, o, mask))
+            d_value = b_gate * d_value + (b_gate * centre - z_mean) * d
         total += d
         product += d_value
     o_parts = i_split * (2 * groups) + i_c
@@ -144,10 +146,12 @@ def gate_gradient_kernel(
     offset = per_channel(grad_coefficients, 1, grad_channels, i_c, m_g).to(tl.float64)
     b_gate = load(gate, i_g, m_g).to(tl.float64)
     b_mean = load(mean, i_g, m_g).to(tl.float64)
-    of_mean = scale * load(sums, i_g, m_g) + (b_gate * b_mean * slope + offset) * group_size
-    grad_gate = scale * load(sums, i_g + groups, m_g) + b_mean * of_mean
-    if m2 is not None:
-        grad_gate += b_gate * slope * load(m2, i_g, m_g)
+    total, product = load(sums, i_g, m_g), load(sums, i_g + groups, m_g)
+    if m2 is None:
+        grad_gate = scale * (product + finite_or_zero(b_mean) * total)
+    else:
+        of_mean = scale * total + (b_gate * b_mean * slope + offset) * group_size
+        grad_gate = scale * product + b_mean * of_mean + b_gate * slope * load(m2, i_g, m_g)
     store(grad_logits, i_g, grad_gate * b_gate * (1 - b_gate), m_g)
 
 

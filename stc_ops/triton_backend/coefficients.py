@@ -57,9 +57,14 @@ def grad_coefficients_kernel(
     mean = per_channel(coefficients, 2, channels, i_c, m_c).to(tl.float64)
     rstd = per_channel(coefficients, 3, channels, i_c, m_c).to(tl.float64)
     total = per_channel(mean_sums, 0, channels, i_c, m_c).to(tl.float64)
-    product = rstd * rstd * per_channel(mean_sums, 1, channels, i_c, m_c).to(tl.float64)
-    store(grad_coefficients, i_c, -scale * product, m_c)
-    store(grad_coefficients, channels + i_c, scale * (mean * product - total), m_c)
+    product = per_channel(mean_sums, 1, channels, i_c, m_c).to(tl.float64)
+    # As of constant statistics, which need not be finite.
+    none = (total == 0) & (product == 0)
+    product *= rstd * rstd
+    slope = tl.where(none, 0.0, -scale * product)
+    offset = tl.where(none, 0.0, scale * (mean * product - total))
+    store(grad_coefficients, i_c, slope, m_c)
+    store(grad_coefficients, channels + i_c, offset, m_c)
 
 
 def _launch_on_channels(kernel: Any, channels: int, **arguments: Any) -> None:

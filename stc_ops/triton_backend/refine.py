@@ -15,6 +15,7 @@ from .launch import tuned
 from .sums import parts_of, sum_rows
 from .tiles import (
     coordinates,
+    finite_or_zero,
     group_offsets,
     groups_of,
     load,
@@ -27,6 +28,7 @@ from .tiles import (
     split_of_program,
     store,
     sums_type,
+    through_statistics,
     where_relu_passes,
 )
 
@@ -144,7 +146,7 @@ def refine_sums_kernel(
     shift = per_channel(coefficients, 1, all_channels, i_c, m_g)[:, None]
     if gate is not None:
         scale *= load(gate, i_g, m_g)
-        b_mean = load(mean, i_g, m_g)[:, None]
+        b_mean = finite_or_zero(load(mean, i_g, m_g))[:, None]
     else:
         b_mean = per_channel(coefficients, 2, all_channels, i_c, m_g)[:, None]
     scale = scale[:, None]
@@ -218,7 +220,7 @@ def refine_backward_kernel(
         value = load(y, o, mask)
         d = load(grad_out, o_out[:, None] + i_r[None, :] * out_stride, mask)
         d = where_relu_passes(scale * value + shift, d)
-        store(grad_y, o, scale * d + (slope * value + offset), mask)
+        store(grad_y, o, scale * d + through_statistics(slope, value, offset), mask)
 
 
 class Branch:

@@ -23,6 +23,8 @@ from .tiles import (
     split_of_program,
     store,
     sums_type,
+    through_statistics,
+    where_relu_passes,
 )
 
 
@@ -100,7 +102,7 @@ def residual_sums_kernel(
         i_r, m_r = rows_of(i_row, end, BLOCK_R, INDEX)
         mask = m_g[:, None] & m_r[None, :]
         o = o_g[:, None] + i_r[None, :] * stride
-        d = tl.where(load(out, o, mask) > 0, load(grad, o, mask), 0.0)
+        d = where_relu_passes(load(out, o, mask), load(grad, o, mask))
         total += d
         product += d * (load(w, o, mask) - mean)
         if identity_coefficients is None:
@@ -155,11 +157,11 @@ def residual_backward_kernel(
         o = o_g[:, None] + i_r[None, :] * stride
         d = load(grad, o, mask)
         if identity_coefficients is not None:
-            d = tl.where(load(out, o, mask) > 0, d, 0.0)
+            d = where_relu_passes(load(out, o, mask), d)
             value = load(identity, o, mask)
-            value = identity_scale * d + (identity_slope * value + identity_offset)
-            store(grad_identity, o, value, mask)
-        store(grad_w, o, scale * d + (slope * load(w, o, mask) + offset), mask)
+            value = through_statistics(identity_slope, value, identity_offset)
+            store(grad_identity, o, identity_scale * d + value, mask)
+        store(grad_w, o, scale * d + through_statistics(slope, load(w, o, mask), offset), mask)
 
 
 def _like_first(

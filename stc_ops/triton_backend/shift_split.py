@@ -8,7 +8,7 @@ import triton.language as tl
 
 from .frames import Frames, check_like, check_segments, checked_table
 from .launch import Splits, launch_map, launch_reduction, tuned
-from .shift import Part, gather, shifted, strided
+from .shift import Part, gather, shifted
 from .sums import sum_rows
 from .tiles import (
     coordinates,
@@ -22,8 +22,19 @@ from .tiles import (
     split_of_program,
     store,
     sums_type,
+    through_statistics,
     where_relu_passes,
 )
+
+
+@triton.jit
+def load_gradient(grad, o_grad, i_r, stride, width, grad_width, mask, STRIDE: tl.constexpr):
+    """Load the gradient of pixels; zero for those that have no place in a strided result."""
+    if STRIDE > 1:
+        row, column = i_r // width, i_r % width
+        mask = mask & ((row % STRIDE == 0) & (column % STRIDE == 0))[None, :]
+        i_r = row // STRIDE * grad_width + column // STRIDE
+    return load(grad, o_grad[:, None] + i_r[None, :] * stride, mask)
 
 
 @triton.jit
@@ -39,9 +50,9 @@ def split_sums_kernel(
     channels,
     first_channel,
     all_channels,
-    pixels,
     width,
-    out_width,
+    grad_width,
+    grad_pixels,
     num_segments,
     FOLD: tl.constexpr,
     STRIDE: tl.constexpr,
@@ -56,10 +67,10 @@ def split_sums_kernel(
     frame, channel, pixel = coordinates(i_g, channels, rows, 1, False, CHANNELS_LAST)
     target, exists = shifted(frame, channel, num_segments, FOLD, -1)
     i_c = channel + first_channel
-    o_u = offsets(frame, i_c, pixel, all_channels, pixels, CHANNELS_LAST)
-    o_grad = offsets(target, channel, pixel, channels, rows, CHANNELS_LAST)
-    u_stride = row_stride(all_channels, pixels, False, CHANNELS_LAST)
-    grad_stride = row_stride(channels, rows, False, CHANNELS_LAST)
+    o_u = offsets(frame, i_c, pixel, all_channels, rows, CHANNELS_LAST)
+    o_grad = offsets(target, channel, pixel, channels, grad_pixels, CHANNELS_LAST)
+    u_stride = row_stride(all_channels, rows, False, CHANNELS_LAST)
+    grad_stride = row_stride(channels, grad_pixels, False, CHANNELS_LAST)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)[:, None]
     shift = per_channel(coefficients, 1, all_channels, i_c, m_g)[:, None]
     mean = per_channel(coefficients, 2, all_channels, i_c, m_g)[:, None]
@@ -67,10 +78,10 @@ def split_sums_kernel(
     product = tl.zeros((BLOCK_G, BLOCK_R), E)
     for i_row in range(first, end, BLOCK_R):
         i_r, m_r = rows_of(i_row, end, BLOCK_R, INDEX)
-        mask = (m_g & exists)[:, None] & m_r[None, :]
-        i_pixel = strided(i_r, width, out_width, STRIDE)
-        value = load(u, o_u[:, None] + i_pixel[None, :] * u_stride, mask)
-        d = load(grad, o_grad[:, None] + i_r[None, :] * grad_stride, mask)
+        mask = m_g[:, None] & m_r[None, :]
+        value = load(u, o_u[:, None] + i_r[None, :] * u_stride, mask)
+        m_grad = mask & exists[:, None]
+        d = load_gradient(grad, o_grad, i_r, grad_stride, width, grad_width, m_grad, STRIDE)
         d = where_relu_passes(scale * value + shift, d)
         total += d
         product += d * (value - mean)
@@ -123,13 +134,9 @@ def split_backward_kernel(
         o = o_u[:, None] + i_r[None, :] * u_stride
         value = load(u, o, mask)
         m_grad = mask & exists[:, None]
-        if STRIDE > 1:
-            row, column = i_r // width, i_r % width
-            m_grad = m_grad & ((row % STRIDE == 0) & (column % STRIDE == 0))[None, :]
-            i_r = row // STRIDE * grad_width + column // STRIDE
-        d = load(grad, o_grad[:, None] + i_r[None, :] * grad_stride, m_grad)
+        d = load_gradient(grad, o_grad, i_r, grad_stride, width, grad_width, m_grad, STRIDE)
         d = where_relu_passes(scale * value + shift, d)
-        store(grad_u, o, scale * d + (slope * value + offset), mask)
+        store(grad_u, o, scale * d + through_statistics(slope, value, offset), mask)
 
 
 def _parts(
@@ -192,15 +199,14 @@ def shift_split_backward_sums(
     splits = frames.groups_per_frame().splits().count
     sums = total.new_empty((frames.count * splits, 2, frames.channels))
     for part, grad in zip(parts, grads, strict=True):
-        height, width = part.size_of(frames)
-        groups, rows = frames.count * part.channels, height * width
-        tile = frames.tile_of(groups, rows)
+        groups = frames.count * part.channels
+        tile = frames.tile_of(groups, frames.pixels)
         launch_reduction(
             split_sums_kernel,
             groups,
-            rows,
+            frames.pixels,
             tile,
-            Splits.of(splits, rows, tile),
+            Splits.of(splits, frames.pixels, tile),
             u=frames.tensor,
             grad=grad,
             coefficients=table,
@@ -208,9 +214,9 @@ def shift_split_backward_sums(
             channels=part.channels,
             first_channel=part.first_channel,
             all_channels=frames.channels,
-            pixels=frames.pixels,
             width=frames.width,
-            out_width=width,
+            grad_width=part.size_of(frames)[1],
+            grad_pixels=grad.shape[2] * grad.shape[3],
             num_segments=num_segments,
             FOLD=part.fold,
             STRIDE=part.stride,

@@ -124,6 +124,18 @@ def where_relu_passes(value, grad):
 
 
 @triton.jit
+def through_statistics(slope, value, offset):
+    """Return slope * value + offset; constant statistics, of slope 0, make no NaN of infinities."""
+    return tl.where(slope == 0, offset, slope * value + offset)
+
+
+@triton.jit
+def finite_or_zero(value):
+    """Return finite values, and zero for others."""
+    return tl.where(tl.abs(value) < float("inf"), value, 0.0)
+
+
+@triton.jit
 def sigmoid(logits):
     """Return 1 / (1 + exp(-logits))."""
     return 1 / (1 + tl.exp(-logits))
