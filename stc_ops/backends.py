@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import torch
 
-from .cuda_library import WHY_NOT_LOADED, why_no_code, why_no_device
+from . import cuda_library
 from .triton_backend import installation as triton_kernels
 
 BACKENDS = ("reference", "cpu", "cuda", "triton")
@@ -27,15 +27,18 @@ _this_thread = threading.local()
 
 
 def why_not(backend: str, device: torch.device | str) -> str | None:
-    """Say why `backend` cannot run on tensors of `device`, or return None when it can."""
-    device_type = torch.device(device).type
+    """Say why `backend` cannot run on tensors of `device`, or return None when it can.
+
+    Devices of a type may differ: without an index it is the current one.
+    """
+    device = with_index(torch.device(device))
     if backend == "triton":
-        return triton_kernels.why_not(device_type)
-    if backend == "cuda" and (reason := why_no_device()) is not None:
+        return triton_kernels.why_not(device)
+    if backend == "cuda" and (reason := cuda_library.why_no_device()) is not None:
         return reason
-    if backend != "reference" and device_type != backend:
-        return f"its kernels run on {backend.upper()} tensors, and the tensor is on '{device_type}'"
-    return None
+    if backend != "reference" and device.type != backend:
+        return f"its kernels run on {backend.upper()} tensors, and the tensor is on '{device.type}'"
+    return cuda_library.why_not_on(device) if backend == "cuda" else None
 
 
 def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
@@ -47,22 +50,25 @@ def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
 def use_backend(backend: str) -> Iterator[None]:
     """Force `backend` for every operator that this thread calls inside.
 
-    Where a device has compiled kernels too, `triton` takes their place for all threads, so that
-    backward passes, which PyTorch runs in threads of its own, take the same kernels.
+    Backward passes, which PyTorch runs in threads of its own, take the kernels that are forced in
+    the thread that starts them. Other threads are not affected.
 
     Raises:
         ValueError: if there is no backend of that name.
     """
+    chosen = _checked(backend, "use_backend: backend")
     previous = getattr(_this_thread, "choice", None)
-    _this_thread.choice = _checked(backend, "use_backend: backend")
-    replaced = triton_kernels.replaces_compiled()
-    # The reference runs neither, and registering kernels takes longer than a call.
-    triton_kernels.replace_compiled(replaced if backend == "reference" else backend == "triton")
+    of_triton = getattr(_this_thread, "of_triton", _environment_choice == "triton")
+    # The reference runs no kernels: those of a backward pass stay what they are.
+    wanted = of_triton if backend == "reference" else backend == "triton"
+    _this_thread.choice, _this_thread.of_triton = chosen, wanted
+    # Registering kernels takes longer than a call, and torch.compile cannot trace it.
+    changed = wanted != of_triton
     try:
-        yield
+        with _triton.forcing(wanted) if changed else contextlib.nullcontext():
+            yield
     finally:
-        triton_kernels.replace_compiled(replaced)
-        _this_thread.choice = previous
+        _this_thread.choice, _this_thread.of_triton = previous, of_triton
 
 
 def forced_backend() -> str | None:
@@ -78,31 +84,55 @@ def select_backend(operator: str, device: torch.device) -> str:
     """
     forced = forced_backend()
     if forced is None:
-        return _automatic(device.type)
-    if (reason := why_not(forced, device)) is not None:
+        return _automatic(device.type, device.index)
+    if (reason := _why_not(forced, device.type, device.index)) is not None:
         raise RuntimeError(f"{operator}: backend '{forced}' was asked for, but {reason}")
     return forced
 
 
-def _automatic(device_type: str) -> str:
-    return _chosen_once(device_type)
+def with_index(device: torch.device) -> torch.device:
+    """Return the current device of a type for one without an index, where there is any."""
+    if device.index is not None or device.type not in ("cuda", "xpu"):
+        return device
+    module = torch.get_device_module(device.type)
+    return torch.device(device.type, module.current_device()) if module.is_available() else device
 
 
-# torch.compile takes the result as it is: inside, kernels are registered. This is what
-# torch.compiler.assume_constant_result does, which imports torch._dynamo and with it Triton.
+def _automatic(device_type: str, index: int | None) -> str:
+    return _chosen_once(with_index(torch.device(device_type, index)))
+
+
+def _why_not(backend: str, device_type: str, index: int | None) -> str | None:
+    return why_not(backend, torch.device(device_type, index))
+
+
+# torch.compile takes the results as they are: inside, kernels are registered and devices asked.
+# This is what torch.compiler.assume_constant_result does, which imports torch._dynamo and with it
+# Triton.
 _automatic._dynamo_marked_constant = True
+_why_not._dynamo_marked_constant = True
 
 
 @functools.cache
-def _chosen_once(device_type: str) -> str:
-    if device_type == "cpu":
+def _chosen_once(device: torch.device) -> str:
+    if device.type == "cpu":
         return "cpu"
-    if device_type == "cuda" and WHY_NOT_LOADED is None and why_no_code() is None:
+    if device.type == "cuda" and cuda_library.why_not_on(device) is None:
         return "cuda"
-    if triton_kernels.can_compile_for(device_type):
-        triton_kernels.install_for(device_type)
+    if triton_kernels.why_not_compiled(device) is None:
+        _triton.hold(device.type)
         return "triton"
     return "reference"
+
+
+def _takes_triton(device: torch.device) -> bool:
+    """Whether Triton's are the kernels of a device where the calling thread forces none."""
+    if _environment_choice is not None:
+        return _environment_choice == "triton"
+    return _automatic(device.type, device.index) == "triton"
+
+
+_triton = triton_kernels.Registry(_takes_triton)
 
 
 def _checked(backend: str, argument: str) -> str:
@@ -113,4 +143,5 @@ def _checked(backend: str, argument: str) -> str:
 
 if os.environ.get(ENVIRONMENT_VARIABLE):
     _environment_choice = _checked(os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE)
-    triton_kernels.replace_compiled(_environment_choice == "triton")
+    if _environment_choice == "triton":
+        _triton.hold_all()

@@ -29,7 +29,11 @@ def show_config() -> None:
         f"  forced backend    {forced or f'none ({ENVIRONMENT_VARIABLE} is not set)'}",
         "  backends",
     ]
-    gpus = [each for each in ("cuda", "xpu") if torch.get_device_module(each).is_available()]
+    gpus = [
+        f"{each}:{index}"
+        for each in ("cuda", "xpu")
+        for index in range(torch.get_device_module(each).device_count())
+    ]
     lines += [
         f"    {backend:<14}  {device}: {why_not(backend, device) or 'can run'}"
         for device in ("cpu", *gpus)

@@ -150,33 +150,6 @@ def test_cuda_kernels_do_not_run_on_cpu_tensors():
         stc_ops.spatial_pool(torch.empty(4, 3, 2, 2))
 
 
-@pytest.mark.parametrize(
-    ("device_type", "why_not_loaded", "why_no_code", "installed", "interpreted", "expected"),
-    [
-        ("cpu", None, None, True, False, "cpu"),
-        ("cpu", None, None, True, True, "cpu"),
-        ("cuda", None, None, True, False, "cuda"),
-        ("cuda", "not built", None, True, False, "triton"),
-        ("cuda", None, "not for sm_120", True, False, "triton"),
-        ("cuda", "not built", None, False, False, "reference"),
-        ("cuda", "not built", None, True, True, "reference"),
-        ("xpu", None, None, True, False, "triton"),
-        ("xpu", None, None, False, False, "reference"),
-        ("meta", None, None, True, False, "reference"),
-    ],
-)
-def test_automatic_choice(
-    monkeypatch, pretend, device_type, why_not_loaded, why_no_code, installed, interpreted, expected
-):
-    pretend(installed, interpreted)
-    installations = []
-    monkeypatch.setattr(backends, "WHY_NOT_LOADED", why_not_loaded)
-    monkeypatch.setattr(backends, "why_no_code", lambda: why_no_code)
-    monkeypatch.setattr(triton_kernels, "install_for", installations.append)
-    assert backends._chosen_once.__wrapped__(device_type) == expected
-    assert installations == ([device_type] if expected == "triton" else [])
-
-
 def test_automatic_choice_within_torch_compile(tmp_path):
     code = """
 import torch, stc_ops
@@ -200,45 +173,6 @@ print([each for each in names if not torch._C._dispatch_has_kernel_for_dispatch_
 """
     result = run_python(code, tmp_path, TRITON_INTERPRET="0", STC_OPS_BACKEND="")
     assert result.stdout == "triton True\n[]\n", result.stderr
-
-
-@pytest.mark.parametrize(
-    ("architecture", "capability", "runs"),
-    [
-        ("sm_80", (8, 0), True),
-        ("sm_80", (8, 6), True),
-        ("sm_86", (8, 0), False),
-        ("sm_80", (9, 0), False),
-        ("sm_120", (12, 0), True),
-        ("sm_100", (12, 0), False),
-        ("compute_80", (8, 0), True),
-        ("compute_80", (12, 0), True),
-        ("compute_90", (8, 9), False),
-        ("sm_90a", (9, 0), True),
-        ("sm_100a", (10, 3), False),
-        ("sm_100f", (10, 3), True),
-        ("sm_100f", (12, 0), False),
-        ("compute_90a", (9, 0), True),
-        ("compute_90a", (10, 0), False),
-        ("compute_100f", (10, 3), True),
-        ("compute_100f", (12, 0), False),
-    ],
-)
-def test_devices_that_compiled_code_runs_on(architecture, capability, runs):
-    assert cuda_library._runs_on(architecture, capability) == runs
-
-
-def test_one_device_without_code_is_named(monkeypatch):
-    capabilities = [(8, 6), (9, 0)]
-    names = {"cuda_architectures": ["sm_80", "sm_86"]}
-    monkeypatch.setattr(cuda_library._C, "build_info", lambda: names)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
-    assert cuda_library.why_no_code.__wrapped__() == (
-        "CUDA kernels were compiled for sm_80, sm_86, not for sm_90"
-    )
-    capabilities.pop()
-    assert cuda_library.why_no_code.__wrapped__() is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ if installation.interprets():
 from triton_binaries import MOST_SHARED_BYTES, moves_16_bytes, spilled_bytes
 from triton_launches import TARGETS, recorded
 
+from stc_ops.triton_backend.launch import THREADS
+
 # Sizes that vectors divide, as those of all stages do in channels_last.
 CLIPS = Clips(batch=1, num_segments=8, channels=256, height=32, width=32)
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
@@ -73,15 +75,15 @@ def is_one_of(launch, names):
     return launch.name.removesuffix("_kernel") in names
 
 
-def check(launch, target, config, folder, itemsize):
-    compiled = launch.compile(target, config)
-    text = f"{launch.name} {config} for {target}"
+def check(launch, target, folder, itemsize):
+    compiled = launch.compile(target)
+    text = f"{launch.name} of {dict(launch.constants)} for {target}"
     spilled = spilled_bytes(compiled, folder)
     assert spilled, text
     assert not any(spilled), text
     assert compiled.metadata.shared <= MOST_SHARED_BYTES[target], text
-    if launch.elements * itemsize < 16 * config.num_warps * TARGETS[target].warp_size:
-        return  # not enough for each thread: four warps of 64 threads and half precision
+    if launch.elements * itemsize < 16 * THREADS:
+        return  # not enough for each thread
     if not is_one_of(launch, WITHOUT_LARGE_LOADS):
         assert moves_16_bytes(compiled, "load"), text
     if not is_one_of(launch, WITHOUT_LARGE_STORES):
@@ -94,22 +96,22 @@ def test_every_kernel_in_every_configuration(target, layout, tmp_path):
     every = launches(FORMATS[layout], torch.float16)
     assert len(every) >= 20
     for launch in every:
-        for config in launch.configs:
-            check(launch, target, config, tmp_path, itemsize=2)
+        for configured in launch.in_every_configuration(itemsize=2):
+            check(configured, target, tmp_path, itemsize=2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("target", ["sm_90", "gfx942"])
 def test_every_dtype(target, dtype, tmp_path):
     for launch in launches(torch.channels_last, DTYPES[dtype]):
-        check(launch, target, launch.configs[0], tmp_path, DTYPES[dtype].itemsize)
+        check(launch, target, tmp_path, DTYPES[dtype].itemsize)
 
 
 def test_every_kernel_has_64_bit_offsets(tmp_path, monkeypatch):
     monkeypatch.setattr("stc_ops.triton_backend.launch.LARGEST_NARROW_SIZE", 0)
     for launch in launches(torch.channels_last, torch.float16):
         assert dict(launch.constants)["INDEX"].name == "int64"
-        check(launch, "sm_90", launch.configs[0], tmp_path, itemsize=2)
+        check(launch, "sm_90", tmp_path, itemsize=2)
 
 
 @pytest.mark.parametrize("target", ["sm_90", "gfx942"])
@@ -119,4 +121,4 @@ def test_many_splits(target, tmp_path):
     merging = [launch for launch in every if is_one_of(launch, ("merge_moments", "sum_rows"))]
     assert max(dict(launch.constants)["BLOCK_R"] for launch in merging) >= 128
     for launch in merging:
-        check(launch, target, launch.configs[0], tmp_path, itemsize=4)
+        check(launch, target, tmp_path, itemsize=4)

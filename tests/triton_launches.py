@@ -10,9 +10,9 @@ from unittest import mock
 
 import torch
 import triton
+from triton.backends.amd.compiler import HIPBackend
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from triton.runtime.autotuner import Autotuner
+from triton.compiler import ASTSource, make_backend
 
 from stc_ops.triton_backend import installation, launch
 
@@ -22,38 +22,32 @@ TARGETS = {
     "gfx1100": GPUTarget("hip", "gfx1100", 32),
 }
 
+# What maps may choose among.
+STEPS = tuple(steps for steps in (1, 2, 4, 8) if steps <= launch.MOST_STEPS)
+
 _POINTERS = {
     torch.float32: "*fp32",
     torch.float64: "*fp64",
     torch.bfloat16: "*bf16",
     torch.float16: "*fp16",
 }
-_DIVISIBLE_BY_16 = [["tt.divisibility", 16]]
+# How Triton writes down that a number, or an address, is a multiple of 16.
+_DIVISIBLE = "D"
 
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """What one compilation of a kernel depends on."""
+    """What one compilation of a kernel depends on, but for the device."""
 
     kernel: Any
     signature: tuple[tuple[str, str], ...]
     constants: tuple[tuple[str, Any], ...]
-    divisible: tuple[str, ...]
+    attributes: tuple[tuple[str, str], ...]
 
     @property
     def name(self) -> str:
         """Return the name of the kernel."""
-        return self.function.__name__
-
-    @property
-    def function(self) -> Any:
-        """Return the kernel without what tunes it."""
-        return _untuned(self.kernel)
-
-    @property
-    def configs(self) -> list[triton.Config]:
-        """Return everything that it may be run with."""
-        return self.kernel.configs if isinstance(self.kernel, Autotuner) else [triton.Config({})]
+        return self.kernel.__name__
 
     @property
     def elements(self) -> int:
@@ -61,21 +55,36 @@ class Launch:
         constants = dict(self.constants)
         return constants["BLOCK_G"] * constants.get("BLOCK_R", 1)
 
-    def compile(self, target: str, config: triton.Config) -> Any:
-        """Compile it for a target that need not be here."""
-        constants = {**dict(self.constants), **config.kwargs}
-        names = [parameter.name for parameter in self.function.params]
+    def in_every_configuration(self, itemsize: int) -> list[Launch]:
+        """Return it with everything that may be chosen for its shape of tile, of any size."""
+        constants = dict(self.constants)
+        if "STEPS" not in constants:
+            return [self]
+        tile = launch.Tile(constants["BLOCK_G"], constants["BLOCK_R"])
+        possible = {
+            launch.steps_of(tile.groups, rows, tile, itemsize, multiprocessors=1)
+            for rows in (tile.rows * launch.PROGRAMS_PER_MULTIPROCESSOR * steps for steps in STEPS)
+        }
+        return [
+            dataclasses.replace(self, constants=tuple({**constants, "STEPS": steps}.items()))
+            for steps in sorted(possible)
+        ]
+
+    def compile(self, target: str | GPUTarget) -> Any:
+        """Compile it, as it is launched, for a target that need not be here."""
+        gpu = TARGETS[target] if isinstance(target, str) else target
+        constants = dict(self.constants)
+        names = [parameter.name for parameter in self.kernel.params]
         signature = {**dict(self.signature), **dict.fromkeys(constants, "constexpr")}
+        parse = make_backend(gpu).parse_attr
         source = ASTSource(
-            fn=self.function,
+            fn=self.kernel,
             signature={name: signature[name] for name in names},
             constexprs={(names.index(name),): value for name, value in constants.items()},
-            attrs={(names.index(name),): _DIVISIBLE_BY_16 for name in self.divisible},
+            attrs={(names.index(name),): parse(text) for name, text in self.attributes},
         )
-        options = {"num_warps": config.num_warps}
-        if TARGETS[target].backend == "cuda":
-            options |= launch.NVIDIA_OPTIONS
-        return triton.compile(source, target=TARGETS[target], options=options)
+        options = launch.options_for(gpu.backend, gpu.warp_size)
+        return triton.compile(source, target=gpu, options=options)
 
 
 @contextlib.contextmanager
@@ -88,7 +97,7 @@ def recorded() -> Iterator[list[Launch]]:
 
     result: list[Launch] = []
     library = torch.library.Library("stc_ops", "IMPL")
-    installation._install(library, "cpu")
+    installation.register(library, "cpu", lambda device: True)
     try:
         with mock.patch.object(launch, "run", record):
             yield result
@@ -97,24 +106,17 @@ def recorded() -> Iterator[list[Launch]]:
         result += launches
 
 
-def _untuned(kernel: Any) -> Any:
-    return kernel.fn if isinstance(kernel, Autotuner) else kernel
-
-
 def _launch_of(kernel: Any, arguments: dict[str, Any]) -> Launch:
-    signature, constants, divisible = [], [], []
-    for parameter in _untuned(kernel).params:
-        if parameter.name not in arguments:
-            continue  # what the configurations say
+    signature, constants, attributes = [], [], []
+    for parameter in kernel.params:
         name, value = parameter.name, arguments[parameter.name]
         if parameter.is_constexpr or value is None or (isinstance(value, int) and value == 1):
             constants.append((name, value))
         elif isinstance(value, torch.Tensor):
             signature.append((name, _POINTERS[value.dtype]))
-            if value.storage_offset() * value.element_size() % 16 == 0:
-                divisible.append(name)
+            # More than of others is said of tensors below 2 GiB for AMD's GPUs.
+            attributes.append((name, HIPBackend.get_tensor_specialization(value, align=True)))
         else:
             signature.append((name, "i32" if abs(value) < 2**31 else "i64"))
-            if value % 16 == 0:
-                divisible.append(name)
-    return Launch(kernel, tuple(signature), tuple(constants), tuple(divisible))
+            attributes.append((name, _DIVISIBLE if value % 16 == 0 else ""))
+    return Launch(kernel, tuple(signature), tuple(constants), tuple(attributes))

@@ -89,9 +89,7 @@ def counted() -> Iterator[list[tuple[str, dict[str, Moved]]]]:
     def counting_run(kernel: Any, grid: Any, **arguments: Any) -> None:
         running.append(_Tensors(arguments))
         run(kernel, grid, **arguments)
-        function = getattr(kernel, "fn", kernel)
-        name = getattr(function, "fn", function).__name__
-        launches.append((name, running.pop().moved()))
+        launches.append((kernel.__name__, running.pop().moved()))
 
     with (
         mock.patch.object(interpreter_builder, "create_masked_load", counting_load),

@@ -49,6 +49,9 @@ struct GatedMomentsJob : PlaceIsGroup {
 
   int64_t most_rows() const { return kGroupsPerBlock; }
   bool by_planes() const { return a.shape.inner > 1; }
+  int64_t largest_tensor() const {
+    return largest_of({a.shape.size(), blocks_of(a.shape) * a.shape.channels});
+  }
   bool is_aligned() const {
     return are_aligned(a.mean, a.m2, a.logits, a.gate, a.block_mean, a.block_m2);
   }
@@ -100,6 +103,7 @@ struct MergedMomentsJob : PlaceIsGroup {
   }
 
   int64_t most_rows() const { return blocks_of(a.shape); }
+  int64_t largest_tensor() const { return blocks_of(a.shape) * a.shape.channels; }
   bool is_aligned() const { return are_aligned(a.block_mean, a.block_m2, a.mean, a.var); }
   template <int N, typename Group, typename I>
   STC_DEVICE Loaded<N> load(const Group&, I, I at) const {
@@ -145,6 +149,9 @@ struct ChannelSumsJob : PlaceIsGroup {
 
   int64_t most_rows() const { return kGroupsPerBlock; }
   bool by_planes() const { return a.shape.inner > 1; }
+  int64_t largest_tensor() const {
+    return largest_of({a.shape.size(), blocks_of(a.shape) * Sums<1>::kArrays * a.shape.channels});
+  }
   bool is_aligned() const {
     return are_aligned(a.sums, a.products, a.gate, a.mean, a.block_sums, a.block_products);
   }
@@ -199,6 +206,7 @@ struct GateGradientJob : PlaceIsGroup {
   GateGradientArguments<T> a;
 
   bool by_planes() const { return a.shape.inner > 1; }
+  int64_t largest_tensor() const { return a.shape.size(); }
   bool is_aligned() const {
     return are_aligned(a.sums, a.products, a.gate, a.mean, a.m2, a.grad_logits);
   }
@@ -248,6 +256,7 @@ struct SumRowsJob : PlaceIsGroup {
   }
 
   int64_t most_rows() const { return a.rows; }
+  int64_t largest_tensor() const { return largest_of({a.rows * a.columns, a.columns}); }
   bool is_aligned() const { return are_aligned(a.terms, a.out); }
   template <int N, typename Group, typename I>
   STC_DEVICE Vec<T, N> load(const Group&, I, I at) const {

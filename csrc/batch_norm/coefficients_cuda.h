@@ -59,7 +59,7 @@ struct GradCoefficients {
 template <template <typename> class Work, template <typename> class Arguments, typename E>
 int for_channels(const Arguments<E>& a, void*, void* stream) {
   if (a.channels == 0) return cudaSuccess;
-  const dim3 grid(static_cast<unsigned>(ceil_div(a.channels, kCoefficientThreads)));
+  const dim3 grid = grid_of(ceil_div(a.channels, kCoefficientThreads));
   return launch(channel_kernel<Work<E>>, grid, dim3(kCoefficientThreads), 0,
                 static_cast<cudaStream_t>(stream), Work<E>{a});
 }

@@ -19,6 +19,11 @@ STC_DEVICE auto channel_of(const Group& group, int64_t channels) {
   return group.at % static_cast<decltype(group.at)>(channels);
 }
 
+// Elements of what store_channel_sums writes to.
+inline int64_t channel_sums_size(const FrameShape& shape, int64_t kinds) {
+  return (shape.channels_last ? 1 : shape.frames()) * kinds * shape.channels;
+}
+
 // (kinds, C), or for planes (frames, kinds, C).
 template <int N, typename Group, typename E, int K>
 STC_DEVICE void store_channel_sums(E* sums, int64_t all_channels, const Group& group,

@@ -1,10 +1,16 @@
 // How a view is spread over a device, and the launches: decided on the host.
 #pragma once
 
+#include <algorithm>
+#include <initializer_list>
 #include <limits>
+#include <type_traits>
 
 #include "common/cuda_kernels.h"
 #include "common/cuda_view.h"
+#if defined(STC_TEST_OFFSETS)
+#include "tests/offsets/narrow_offset.h"
+#endif
 
 namespace stc::cuda {
 
@@ -14,20 +20,46 @@ constexpr int64_t kBlocksWanted = 132;
 constexpr int64_t kWarpsOfMapping = 16 * kBlocksWanted;
 constexpr int64_t kWarpsOfReduction = 8 * kBlocksWanted;
 
-// Offsets up to here are counted in 32 bits. The rest is for what lies beyond the end: a thread's
-// next rows or vectors, before it finds that there are none.
-inline int64_t& largest_narrow_offset() {
-  static int64_t largest = std::numeric_limits<int32_t>::max() - (1 << 20);
+#if defined(STC_TEST_OFFSETS)
+constexpr int64_t kLargestNarrowOffset = NarrowOffset::kLargest;
+constexpr int64_t kBeyondTheEnd = 1 << 13;
+#else
+using NarrowOffset = int32_t;
+constexpr int64_t kLargestNarrowOffset = std::numeric_limits<NarrowOffset>::max();
+constexpr int64_t kBeyondTheEnd = 1 << 20;
+#endif
+
+// Tensors of up to so many elements have narrow offsets. The rest is for what lies beyond the end:
+// a thread's next rows or vectors, before it finds that there are none.
+inline int64_t& largest_narrow_tensor() {
+  static int64_t largest = kLargestNarrowOffset - kBeyondTheEnd;
   return largest;
 }
 
-// body(I{}) for the type of offsets below size. Kernels without vectors are for odd cases: one type
-// is enough.
+// The sizes of all tensors that a launch reads or writes, or of those that are no smaller than the
+// others.
+inline int64_t largest_of(std::initializer_list<int64_t> sizes) {
+  return *std::max_element(sizes.begin(), sizes.end());
+}
+
+template <typename Job>
+int64_t largest_tensor_of(const Job& job, const View& view) {
+  return largest_of({view.size(), view.groups(), job.largest_tensor()});
+}
+
+// body(I{}) for the type of offsets in tensors of up to so many elements. Kernels without vectors
+// are for odd cases: one type is enough.
 template <bool kByVectors, typename Body>
-cudaError_t with_offsets(int64_t size, const Body& body) {
+cudaError_t with_offsets([[maybe_unused]] int64_t largest_tensor, const Body& body) {
   if constexpr (kByVectors)
-    if (size <= largest_narrow_offset()) return body(int32_t{});
+    if (largest_tensor <= largest_narrow_tensor()) return body(NarrowOffset{});
   return body(int64_t{});
+}
+
+// More blocks than a grid can have are an error of the launch, and not fewer blocks.
+inline dim3 grid_of(int64_t blocks) {
+  constexpr int64_t kMost = std::numeric_limits<unsigned>::max();
+  return dim3(static_cast<unsigned>(blocks < kMost ? blocks : kMost));
 }
 
 inline int64_t bounded(int64_t value, int64_t least, int64_t most) {
@@ -94,12 +126,12 @@ ColumnPlan filling_plan_of(const Job& job, const View& view, int64_t warps_wante
 template <int N, typename Job>
 cudaError_t launch_columns(const Job& job, const View& view, const ColumnPlan& plan,
                            cudaStream_t stream) {
-  return with_offsets<(N > 1)>(view.size(), [&](auto offset) {
+  return with_offsets<(N > 1)>(largest_tensor_of(job, view), [&](auto offset) {
     using I = decltype(offset);
     const ColumnWalk<I> walk{static_cast<I>(view.reduced),        static_cast<I>(view.inner),
                              static_cast<I>(plan.rows_per_split), static_cast<I>(plan.splits),
                              static_cast<I>(plan.tiles),          plan.lanes};
-    const dim3 grid(static_cast<unsigned>(view.outer * plan.tiles * plan.splits));
+    const dim3 grid = grid_of(view.outer * plan.tiles * plan.splits);
     return launch(column_kernel<Job, N, I>, grid, dim3(plan.threads), 0, stream, job, walk);
   });
 }
@@ -121,9 +153,9 @@ inline int lanes_of_plane(int64_t vectors) {
 template <int N, typename Job>
 cudaError_t launch_planes(const Job& job, const View& view, cudaStream_t stream) {
   const int lanes = lanes_of_plane(view.reduced / N);
-  return with_offsets<(N > 1)>(view.size(), [&](auto offset) {
+  return with_offsets<(N > 1)>(largest_tensor_of(job, view), [&](auto offset) {
     using I = decltype(offset);
-    const dim3 grid(static_cast<unsigned>(ceil_div(view.outer, kPlaneThreads / lanes)));
+    const dim3 grid = grid_of(ceil_div(view.outer, kPlaneThreads / lanes));
     return launch(plane_kernel<Job, N, I>, grid, dim3(kPlaneThreads), 0, stream, job,
                   static_cast<I>(view.outer), static_cast<I>(view.reduced), lanes);
   });
@@ -160,6 +192,9 @@ struct ToScratch : Job {
   int64_t splits;
   int64_t inner;
 
+  int64_t largest_tensor() const {
+    return largest_of({Job::largest_tensor(), Job::template Result<1>::kArrays * size});
+  }
   template <int N, typename Result, typename Small, typename I>
   STC_DEVICE void finish(const Result& result, const Small&, const Group<I, true>& group) const {
     const I row = group.outer * static_cast<I>(splits) + group.split;
@@ -185,6 +220,9 @@ struct FromScratch : PlaceIsGroup {
   int64_t reduced;
   int64_t rows_per_split;
 
+  int64_t largest_tensor() const {
+    return largest_of({job.largest_tensor(), Job::template Result<1>::kArrays * size});
+  }
   bool is_aligned() const {
     return job.is_aligned() && are_aligned(scratch) && size % kLanes<E> == 0;
   }

@@ -9,9 +9,10 @@
 //   place<N>(group)        what load and visit want to know that is the same for all rows
 //   load<N>(place, row, at)          an element of each tensor
 //   visit<N>(loaded, small, place, row, at)   does the work, and returns what is to be summed up
-//   Sums<N>, Result<N>     what is summed up of N groups (NoSums where nothing is), and becomes of
-//   it finish(result, small, group)     takes that to the small tensors is_aligned() whether
-//   columns can be taken by vectors
+//   Sums<N>, Result<N>     what is summed up of N groups (NoSums: nothing), and becomes of it
+//   finish(result, small, group)     takes that to the small tensors
+//   is_aligned()           whether columns can be taken by vectors
+//   largest_tensor()       elements of the largest of all tensors that it reads or writes
 #pragma once
 
 #include <type_traits>

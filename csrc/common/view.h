@@ -16,6 +16,8 @@ struct View {
   int64_t inner;
 
   [[gnu::always_inline]] int64_t size() const { return outer * reduced * inner; }
+  // Elements of the small tensor.
+  [[gnu::always_inline]] int64_t groups() const { return outer * inner; }
 };
 
 // Compiled for several instruction sets, of which none may leak into another: internal linkage.

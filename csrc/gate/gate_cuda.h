@@ -40,6 +40,7 @@ struct GateJob : PlaceIsGroup {
   GateArguments<T> a;
 
   bool by_planes() const { return a.view.inner == 1; }
+  int64_t largest_tensor() const { return largest_of({a.view.size(), a.view.groups()}); }
   bool is_aligned() const { return are_aligned(a.frames, a.logits, a.out); }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, 1> small(const Group& group) const {
@@ -77,6 +78,7 @@ struct GateBackwardJob : PlaceIsGroup {
   GateBackwardArguments<T> a;
 
   bool by_planes() const { return a.view.inner == 1; }
+  int64_t largest_tensor() const { return largest_of({a.view.size(), a.view.groups()}); }
   bool is_aligned() const {
     return are_aligned(a.grad_out, a.frames, a.logits, a.grad_frames, a.grad_logits);
   }

@@ -22,6 +22,7 @@ struct MeanJob : PlaceIsGroup {
   MeanArguments<T> a;
 
   bool by_planes() const { return a.view.inner == 1; }
+  int64_t largest_tensor() const { return largest_of({a.view.size(), a.view.groups()}); }
   bool is_aligned() const { return are_aligned(a.frames, a.mean); }
   template <int N, typename Group, typename I>
   STC_DEVICE Vec<T, N> load(const Group&, I, I at) const {
@@ -56,6 +57,7 @@ struct MomentsJob : PlaceIsGroup {
   MomentsArguments<T> a;
 
   bool by_planes() const { return a.view.inner == 1; }
+  int64_t largest_tensor() const { return largest_of({a.view.size(), a.view.groups()}); }
   bool is_aligned() const { return are_aligned(a.frames, a.mean, a.m2); }
   template <int N, typename Group, typename I>
   STC_DEVICE Vec<T, N> load(const Group&, I, I at) const {
@@ -90,6 +92,7 @@ struct MeanBackwardJob : PlaceIsGroup {
   MeanBackwardArguments<T> a;
 
   bool by_planes() const { return a.view.inner == 1; }
+  int64_t largest_tensor() const { return largest_of({a.view.size(), a.view.groups()}); }
   bool is_aligned() const { return are_aligned(a.grad_mean, a.grad_frames); }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, 1> small(const Group& group) const {

@@ -20,7 +20,7 @@ struct BranchLayout {
     if (shape.channels_last) return {shape.frames(), pixels, channels};
     return {shape.frames() * channels, pixels, 1};
   }
-  int64_t groups() const { return view().outer * view().inner; }
+  int64_t groups() const { return view().groups(); }
 
   // Vectors of columns stay vectors in the concatenation. Those of planes need not.
   bool is_aligned() const {
@@ -45,7 +45,7 @@ struct BranchLayout {
     if (!kPerPixel || shape.channels_last) return load_cached<N>(first + channel(group));
     Vec<E, N> loaded;
 #pragma unroll
-    for (int i = 0; i < N; ++i, ++group.column) loaded[i] = first[channel(group)];
+    for (int i = 0; i < N; ++i, ++group.column) loaded[i] = *(first + channel(group));
     return loaded;
   }
 
@@ -102,6 +102,7 @@ struct RefineJob {
       : a(arguments), layout{a.shape, a.branches[branch]} {}
 
   bool by_planes() const { return !layout.shape.channels_last; }
+  int64_t largest_tensor() const { return layout.shape.elements(); }
   bool is_aligned() const {
     return are_aligned(layout.branch.y, layout.branch.gate, a.out) && layout.is_aligned();
   }
@@ -162,6 +163,9 @@ struct RefineSumsJob {
         groups(layout.groups()) {}
 
   bool by_planes() const { return !layout.shape.channels_last; }
+  int64_t largest_tensor() const {
+    return largest_of({layout.shape.elements(), Sums<1>::kArrays * groups});
+  }
   bool is_aligned() const {
     return are_aligned(layout.branch.y, layout.branch.gate, b.grad_out, backward.sums) &&
            (!layout.branch.gated || are_aligned(backward.mean)) && layout.is_aligned();
@@ -221,6 +225,7 @@ struct RefineBackwardJob {
         layout{b.forward.shape, b.forward.branches[branch]} {}
 
   bool by_planes() const { return !layout.shape.channels_last; }
+  int64_t largest_tensor() const { return layout.shape.elements(); }
   bool is_aligned() const {
     return are_aligned(layout.branch.y, layout.branch.gate, b.grad_out, backward.grad_y,
                        backward.grad_mean) &&

@@ -24,6 +24,7 @@ struct ResidualJob : PlaceIsGroup {
   ResidualArguments<T> a;
 
   bool by_planes() const { return !a.shape.channels_last; }
+  int64_t largest_tensor() const { return a.shape.elements(); }
   bool is_aligned() const { return are_aligned(a.w, a.identity, a.out); }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
@@ -80,6 +81,9 @@ struct ResidualSumsJob : PlaceIsGroup {
   ResidualBackwardArguments<T> b;
 
   bool by_planes() const { return !b.forward.shape.channels_last; }
+  int64_t largest_tensor() const {
+    return largest_of({b.forward.shape.elements(), channel_sums_size(b.forward.shape, kKinds)});
+  }
   bool is_aligned() const {
     const ResidualArguments<T>& a = b.forward;
     return are_aligned(a.w, a.out, b.grad_out, b.grad_identity, b.sums) &&
@@ -141,6 +145,7 @@ struct ResidualBackwardJob<T, false> : PlaceIsGroup {
   ResidualBackwardArguments<T> b;
 
   bool by_planes() const { return !b.forward.shape.channels_last; }
+  int64_t largest_tensor() const { return b.forward.shape.elements(); }
   bool is_aligned() const { return are_aligned(b.forward.w, b.grad_w, b.grad_identity); }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
@@ -181,6 +186,7 @@ struct ResidualBackwardJob<T, true> : PlaceIsGroup {
   ResidualBackwardArguments<T> b;
 
   bool by_planes() const { return !b.forward.shape.channels_last; }
+  int64_t largest_tensor() const { return b.forward.shape.elements(); }
   bool is_aligned() const {
     const ResidualArguments<T>& a = b.forward;
     return are_aligned(a.w, a.out, a.identity, b.grad_out, b.grad_w, b.grad_identity);

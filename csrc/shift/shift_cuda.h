@@ -86,8 +86,7 @@ cudaError_t shift_by_vectors(const ShiftArguments<T>& a, cudaStream_t stream) {
                              static_cast<I>(a.fold * a.inner),
                              static_cast<I>(a.direction),
                              static_cast<I>(blocks)};
-    return launch(shift_kernel<T, N, I>, dim3(static_cast<unsigned>(a.frames * blocks)),
-                  dim3(threads), 0, stream, job);
+    return launch(shift_kernel<T, N, I>, grid_of(a.frames * blocks), dim3(threads), 0, stream, job);
   });
 }
 

@@ -142,6 +142,7 @@ struct SplitJob {
   explicit SplitJob(const ShiftSplitArguments<T>& a) : layout(a) {}
 
   bool by_planes() const { return !layout.a.shape.channels_last; }
+  int64_t largest_tensor() const { return layout.a.shape.elements(); }
   bool is_aligned() const {
     return are_aligned(layout.a.u, layout.a.spatial, layout.a.temporal) && layout.is_aligned();
   }
@@ -257,6 +258,10 @@ struct SplitSumsJob {
   explicit SplitSumsJob(const ShiftSplitBackwardArguments<T>& b) : gradients(b) {}
 
   bool by_planes() const { return !gradients.b.forward.shape.channels_last; }
+  int64_t largest_tensor() const {
+    const FrameShape& shape = gradients.b.forward.shape;
+    return largest_of({shape.elements(), channel_sums_size(shape, Sums<1>::kArrays)});
+  }
   bool is_aligned() const { return are_aligned(gradients.b.sums) && gradients.is_aligned(); }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {
@@ -304,6 +309,7 @@ struct SplitBackwardJob {
   explicit SplitBackwardJob(const ShiftSplitBackwardArguments<T>& b) : gradients(b) {}
 
   bool by_planes() const { return !gradients.b.forward.shape.channels_last; }
+  int64_t largest_tensor() const { return gradients.b.forward.shape.elements(); }
   bool is_aligned() const { return are_aligned(gradients.b.grad_u) && gradients.is_aligned(); }
   template <int N, typename Group>
   STC_DEVICE Values<E, N, kSmall> small(const Group& group) const {

@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   }
   using namespace stc::test;
   elements_off_alignment_of_buffers = memory == "unaligned" ? 1 : 0;
-  if (memory == "wide") stc::cuda::largest_narrow_offset() = 0;
+  if (memory == "wide") stc::cuda::largest_narrow_tensor() = 0;
   const Device device;
   test_shift(device);
   test_moments(device);

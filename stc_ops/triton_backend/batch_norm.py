@@ -28,7 +28,7 @@ _VALUES_PER_PROGRAM = 256
 @triton.jit
 def value_offsets(i_c, i_r, channels, inner):
     """Return where a channel has its i_r-th group, in memory order (outer, channel, inner)."""
-    row = i_r // inner * (channels * inner) + i_r % inner
+    row = i_r // inner * channels * inner + i_r % inner
     return i_c[:, None] * inner + row[None, :]
 
 
@@ -72,7 +72,7 @@ def gated_moments_kernel(
         within += squares
         b_mean, b_m2, count = moments_with(b_mean, b_m2, count, value, mask)
     b_mean, b_m2 = moments_of_lanes(b_mean, b_m2, count)
-    o_parts = i_split * (2 * groups) + i_c
+    o_parts = i_split * 2 * groups + i_c
     store(parts, o_parts, b_mean, m_c)
     store(parts, o_parts + groups, b_m2 * group_size + tl.sum(within, 1), m_c)
 
@@ -114,7 +114,7 @@ def channel_sums_kernel(
             d_value = b_gate * d_value + (b_gate * centre - z_mean) * d
         total += d
         product += d_value
-    o_parts = i_split * (2 * groups) + i_c
+    o_parts = i_split * 2 * groups + i_c
     store(parts, o_parts, tl.sum(total, 1), m_c)
     store(parts, o_parts + groups, tl.sum(product, 1), m_c)
 

@@ -10,7 +10,7 @@ import triton.language as tl
 
 from .frames import check_like, check_sums_dtype
 from .launch import launch
-from .tiles import groups_of, load, per_channel, store
+from .tiles import groups_of, load, per_channel, product, store
 
 _CHANNELS_PER_PROGRAM = 64
 
@@ -39,8 +39,8 @@ def coefficients_kernel(
         shift += load(bias, i_c, m_c).to(tl.float64)
     store(coefficients, i_c, scale, m_c)
     store(coefficients, channels + i_c, shift, m_c)
-    store(coefficients, 2 * channels + i_c, mean, m_c)
-    store(coefficients, 3 * channels + i_c, rstd, m_c)
+    store(coefficients, product(2, channels, INDEX) + i_c, mean, m_c)
+    store(coefficients, product(3, channels, INDEX) + i_c, rstd, m_c)
 
 
 @triton.jit

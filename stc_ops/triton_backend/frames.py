@@ -90,7 +90,7 @@ class Groups:
         }
 
     def map(self, kernel: Any, **arguments: Any) -> None:
-        """Run a tuned kernel on all rows of all groups."""
+        """Run a kernel that maps tiles on all rows of all groups."""
         launch_map(kernel, self.count, self.rows, self.tile, **arguments, **self.arguments)
 
     def splits(self) -> Splits:

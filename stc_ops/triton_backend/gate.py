@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, Groups, check_like, check_segments
-from .launch import launch, tuned
+from .launch import launch
 from .sums import parts_of, sum_rows
 from .tiles import (
     group_offsets,
@@ -25,7 +25,6 @@ from .tiles import (
 _LOGITS_PER_PROGRAM = 1024
 
 
-@tuned
 @triton.jit
 def gate_kernel(
     frames,
@@ -46,7 +45,7 @@ def gate_kernel(
     i_tile, first = rows_of_program(rows, BLOCK_R * STEPS, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     o_g = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
-    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
+    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
     gate = sigmoid(load(logits, i_g, m_g))[:, None]
     for step in tl.static_range(STEPS):
         i_r, m_r = rows_of(first + step * BLOCK_R, rows, BLOCK_R, INDEX)
@@ -79,7 +78,7 @@ def gate_backward_kernel(
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     o_g = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
-    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
+    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
     gate = sigmoid(load(logits, i_g, m_g))[:, None]
     total = tl.zeros((BLOCK_G, BLOCK_R), E)
     for i_row in range(first, end, BLOCK_R):

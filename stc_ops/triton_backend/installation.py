@@ -1,18 +1,27 @@
-"""Registers the Triton kernels: for devices without compiled ones, or in the place of these."""
+"""Registers the Triton kernels, and says for each call whether it takes them.
+
+PyTorch has one kernel per operator and type of device. Where that is a compiled one, what is
+registered in its place asks which of both a call wants: that depends on the device of its tensors,
+and on what the calling thread forces.
+"""
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import importlib
 import os
+import threading
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from stc_ops import _C as _C  # loading it registers schemas and CPU kernels
+
+from .architectures import architecture_of, why_not_architecture
 
 DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA", "xpu": "XPU"}
 
@@ -40,61 +49,138 @@ def interprets() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def can_compile_for(device_type: str) -> bool:
-    """Whether Triton is there and has compilers for such devices."""
-    return device_type in ("cuda", "xpu") and find_spec("triton") is not None and not interprets()
+def why_not_compiled(device: torch.device) -> str | None:
+    """Say why Triton cannot compile kernels for a device, which need not be here, or None."""
+    if find_spec("triton") is None:
+        return "triton is not installed"
+    if device.type not in ("cuda", "xpu"):
+        return f"Triton compiles nothing for '{device.type}'"
+    if interprets():
+        return f"it runs on '{device.type}' tensors only without TRITON_INTERPRET=1"
+    return why_not_architecture(architecture_of(device))
 
 
-def why_not(device_type: str) -> str | None:
+def why_not(device: torch.device) -> str | None:
     """Say why Triton kernels cannot run on tensors of a device, or return None."""
     if find_spec("triton") is None:
         return "triton is not installed"
-    if device_type not in DISPATCH_KEYS:
-        return f"there is no Triton for tensors on '{device_type}'"
-    if interprets() != (device_type == "cpu"):
-        only = "with" if device_type == "cpu" else "without"
-        return f"it runs on '{device_type}' tensors only {only} TRITON_INTERPRET=1"
-    if device_type != "cpu" and not torch.get_device_module(device_type).is_available():
-        return f"this machine has no {device_type.upper()} device"
-    return None
+    if device.type not in DISPATCH_KEYS:
+        return f"there is no Triton for tensors on '{device.type}'"
+    if device.type == "cpu":
+        only = "it runs on 'cpu' tensors only with TRITON_INTERPRET=1"
+        return None if interprets() else only
+    if not interprets() and not torch.get_device_module(device.type).is_available():
+        return f"this machine has no {device.type.upper()} device"
+    return why_not_compiled(device)
 
 
-@functools.cache
-def install_for(device_type: str) -> torch.library.Library:
-    """Make the Triton kernels those of a device, for good."""
-    library = torch.library.Library("stc_ops", "IMPL")
-    _install(library, device_type)
-    return library
+class Registry:
+    """The registered Triton kernels: those of a type of device are there while anybody holds them.
+
+    Args:
+        is_chosen: says whether Triton kernels are what a device takes when nothing is forced.
+    """
+
+    def __init__(self, is_chosen: Callable[[torch.device], bool]) -> None:
+        """See the class."""
+        self._is_chosen = is_chosen
+        self._lock = threading.Lock()
+        self._holders: Counter[str] = Counter()
+        self._libraries: dict[str, torch.library.Library] = {}
+
+    def hold(self, device_type: str) -> None:
+        """Have the kernels of a type of device registered."""
+        with self._lock:
+            self._holders[device_type] += 1
+            if device_type not in self._libraries:
+                library = torch.library.Library("stc_ops", "IMPL")
+                register(library, device_type, self.takes_triton)
+                self._libraries[device_type] = library
+
+    def release(self, device_type: str) -> None:
+        """Undo one `hold`; the last one takes the kernels away."""
+        with self._lock:
+            self._holders[device_type] -= 1
+            if self._holders[device_type] == 0:
+                self._libraries.pop(device_type)._destroy()
+
+    def hold_all(self) -> tuple[str, ...]:
+        """Hold the kernels of all types of devices that they can run on, and return these."""
+        held = tuple(filter(_can_run_on_any, DISPATCH_KEYS))
+        for device_type in held:
+            self.hold(device_type)
+        return held
+
+    def takes_triton(self, device: torch.device) -> bool:
+        """Whether a call of this thread, on tensors of a device, takes the Triton kernels."""
+        forced = _forced()
+        return self._is_chosen(device) if forced is None else forced
+
+    @contextlib.contextmanager
+    def forcing(self, wanted: bool) -> Iterator[None]:
+        """Let the calls of this thread take the Triton kernels, or those that are compiled."""
+        before = _forced()
+        held = self.hold_all() if wanted else ()
+        _force(wanted)
+        try:
+            yield
+        finally:
+            _force(before)
+            for device_type in held:
+                self.release(device_type)
 
 
-def replaces_compiled() -> bool:
-    """Whether Triton kernels have the place of compiled ones."""
-    return _replacement is not None
+# PyTorch takes what is kept under this name along to the threads that run a backward pass: they
+# take the kernels that the thread which started it takes.
+_FORCED = "stc_ops.takes_triton"
 
 
-def replace_compiled(wanted: bool) -> None:
-    """Let Triton kernels take the place of compiled ones, or end that."""
-    global _replacement
-    if wanted and not replaces_compiled():
-        _replacement = torch.library.Library("stc_ops", "IMPL")
-        for device_type in DISPATCH_KEYS:
-            if why_not(device_type) is None:
-                _install(_replacement, device_type)
-    elif replaces_compiled() and not wanted:
-        _replacement._destroy()
-        _replacement = None
+def _force(wanted: bool | None) -> None:
+    torch._C._stash_obj_in_tls(_FORCED, wanted)
 
 
-_replacement: torch.library.Library | None = None
+def _forced() -> bool | None:
+    return torch._C._get_obj_in_tls(_FORCED) if torch._C._is_key_in_tls(_FORCED) else None
 
 
-def _install(library: torch.library.Library, device_type: str) -> None:
+def _can_run_on_any(device_type: str) -> bool:
+    if device_type == "cpu":
+        return why_not(torch.device("cpu")) is None
+    count = torch.get_device_module(device_type).device_count()
+    return any(why_not(torch.device(device_type, index)) is None for index in range(count))
+
+
+def register(
+    library: torch.library.Library, device_type: str, takes_triton: Callable[[torch.device], bool]
+) -> None:
+    """Register the Triton kernels for a type of device; what does not take them is passed on."""
+    key = DISPATCH_KEYS[device_type]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Warning only once for all operators")
         for family, operators in OPERATORS.items():
             for operator in operators:
-                run, key = _launcher(family, operator), DISPATCH_KEYS[device_type]
-                library.impl(operator, run, key, allow_override=True)
+                run = _chooser(operator, key, _launcher(family, operator), takes_triton)
+                library.impl(operator, run, key, allow_override=True, with_keyset=True)
+
+
+def _chooser(
+    operator: str,
+    key: str,
+    launcher: Callable[..., Any],
+    takes_triton: Callable[[torch.device], bool],
+) -> Callable[..., Any]:
+    name = f"stc_ops::{operator}"
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(name, key):
+        return lambda keyset, *arguments: launcher(*arguments)
+    compiled = torch.library.get_kernel(name, key)
+
+    def run(keyset: torch._C.DispatchKeySet, *arguments: Any) -> Any:
+        tensors = (each for each in arguments if isinstance(each, torch.Tensor))
+        if takes_triton(next(tensors).device):
+            return launcher(*arguments)
+        return compiled.call_boxed(keyset, *arguments)
+
+    return run
 
 
 def _launcher(family: str, operator: str) -> Callable[..., Any]:

@@ -1,9 +1,11 @@
-"""How kernels are launched: the device, the type of offsets, tiles, splits and tuning."""
+"""How kernels are launched: the device, the type of offsets, tiles, splits and steps."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import functools
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -14,12 +16,19 @@ import triton.language as tl
 # and is masked.
 LARGEST_NARROW_SIZE = 2**31 - 2**20
 
-# Four programs on each of the 132 multiprocessors of the largest devices.
-PROGRAMS_WANTED = 528
+# Of the largest devices, and of those that do not tell.
+MULTIPROCESSORS = 132
+PROGRAMS_PER_MULTIPROCESSOR = 4
+PROGRAMS_WANTED = PROGRAMS_PER_MULTIPROCESSOR * MULTIPROCESSORS
 
-# Elements of a tile: 16 bytes for each of 128 threads in half precision.
+# Elements of a tile: 16 bytes for each of a program's threads in half precision.
+THREADS = 128
 TILE_SIZE = 1024
 ROWS_OF_COLUMNS = 16
+
+# Of each tensor a program has at most so much in flight, in so many tiles.
+BYTES_OF_PROGRAM = 2**14
+MOST_STEPS = 8
 
 # Left to itself, ptxas spills a register here and there to fit one block more.
 NVIDIA_OPTIONS = {"maxnreg": 128}
@@ -74,38 +83,28 @@ class Splits(NamedTuple):
         return Splits(count, triton.cdiv(tiles, count) * tile.rows)
 
 
-def tuned(kernel: Any) -> Any:
-    """Let launches of a kernel that maps tiles choose on first use how many of them they take.
+def steps_of(groups: int, rows: int, tile: Tile, itemsize: int, multiprocessors: int) -> int:
+    """Return how many tiles along the rows each program of a map takes: a power of two.
 
-    More tiles per program are more loads in flight, and fewer programs. Reductions are not tuned:
-    the order of their sums would depend on what wins.
+    More tiles are more loads in flight and less that is read anew, as long as the programs keep
+    the device busy and what is in flight fits into registers. Which number it is changes no result.
     """
-    configs = [triton.Config({"STEPS": steps}, num_warps=4) for steps in (1, 2, 4, 8)]
-    return triton.autotune(
-        configs[1:2] if triton.knobs.runtime.interpret else configs,
-        key=["BLOCK_G", "BLOCK_R"],
-        prune_configs_by={"early_config_prune": _with_rows_for_their_steps},
-        cache_results=True,
-    )(kernel)
-
-
-def _with_rows_for_their_steps(
-    configs: list[triton.Config], arguments: Mapping[str, Any], **constants: Any
-) -> list[triton.Config]:
-    given = {**arguments, **constants}
-    tiles = triton.cdiv(given["rows"], given["BLOCK_R"])
-    return [config for config in configs if config.kwargs["STEPS"] <= tiles] or configs[:1]
+    tiles = triton.cdiv(rows, tile.rows)
+    programs = triton.cdiv(groups, tile.groups) * tiles
+    busy = programs // (PROGRAMS_PER_MULTIPROCESSOR * multiprocessors)
+    fitting = BYTES_OF_PROGRAM // (tile.groups * tile.rows * itemsize)
+    return 1 << max(1, min(tiles, busy, fitting, MOST_STEPS)).bit_length() - 1
 
 
 def launch_map(kernel: Any, groups: int, rows: int, tile: Tile, **arguments: Any) -> None:
-    """Run a tuned kernel on all tiles of groups and rows."""
-
-    def grid(constants: Mapping[str, Any]) -> tuple[int]:
-        along_rows = triton.cdiv(rows, tile.rows * constants["STEPS"])
-        return (triton.cdiv(groups, tile.groups) * along_rows,)
-
-    if groups * rows > 0:
-        launch(kernel, grid, groups=groups, rows=rows, **tile.constants, **arguments)
+    """Run a kernel that maps tiles on all tiles of groups and rows."""
+    if groups * rows == 0:
+        return
+    largest = max(_tensors_in(arguments), key=torch.Tensor.numel)
+    multiprocessors = gpu_of(largest.device).multiprocessors
+    steps = steps_of(groups, rows, tile, largest.element_size(), multiprocessors)
+    grid = (triton.cdiv(groups, tile.groups) * triton.cdiv(rows, tile.rows * steps),)
+    launch(kernel, grid, groups=groups, rows=rows, STEPS=steps, **tile.constants, **arguments)
 
 
 def launch_reduction(
@@ -119,15 +118,17 @@ def launch_reduction(
         launch(kernel, grid, **counts, **tile.constants, **arguments)
 
 
-def launch(kernel: Any, grid: Callable[..., tuple[int]] | tuple[int], **arguments: Any) -> None:
-    """Run a kernel on the device and the current stream of its tensors."""
-    tensors = [each for each in arguments.values() if isinstance(each, torch.Tensor)]
+def launch(kernel: Any, grid: tuple[int], **arguments: Any) -> None:
+    """Run a kernel on the device and the current stream of its tensors.
+
+    Any tensor that it touches is an argument as a whole: the largest decides the type of offsets.
+    """
+    tensors = _tensors_in(arguments)
     largest = max(tensor.numel() for tensor in tensors)
     index = tl.int64 if largest > LARGEST_NARROW_SIZE else tl.int32
-    device = tensors[0].device
-    options = NVIDIA_OPTIONS if device.type == "cuda" and torch.version.hip is None else {}
-    with _current(device):
-        run(kernel, grid, **arguments, INDEX=index, **options)
+    gpu = gpu_of(tensors[0].device)
+    with _current(tensors[0].device):
+        run(kernel, grid, **arguments, INDEX=index, **options_for(gpu.backend, gpu.warp_size))
 
 
 def run(kernel: Any, grid: Any, **arguments: Any) -> None:
@@ -135,10 +136,47 @@ def run(kernel: Any, grid: Any, **arguments: Any) -> None:
     kernel[grid](**arguments)
 
 
+def options_for(backend: str, warp_size: int) -> dict[str, Any]:
+    """Return what Triton's compiler is told beside the kernel: nothing is left to its defaults."""
+    options = {"num_warps": THREADS // warp_size, "enable_fp_fusion": True}
+    return options | NVIDIA_OPTIONS if backend == "cuda" else options
+
+
+class Gpu(NamedTuple):
+    """What launches ask of a device; `backend` is the name of Triton's compiler for it."""
+
+    backend: str
+    warp_size: int
+    multiprocessors: int
+
+
+def gpu_of(device: torch.device) -> Gpu:
+    """Return what launches ask of a device. It is asked once, and that does not wait for it."""
+    return _gpu(device.type, device.index)
+
+
+@functools.cache
+def _gpu(device_type: str, index: int | None) -> Gpu:
+    if device_type != "cuda":
+        return Gpu(device_type, 32, MULTIPROCESSORS)
+    properties = torch.cuda.get_device_properties(index)
+    backend = "cuda" if torch.version.hip is None else "hip"
+    return Gpu(backend, properties.warp_size, properties.multi_processor_count)
+
+
+def _tensors_in(arguments: Mapping[str, Any]) -> list[torch.Tensor]:
+    return [each for each in arguments.values() if isinstance(each, torch.Tensor)]
+
+
+# Triton's interpreter keeps the program that it runs in one place for all threads.
+_interpreter = threading.Lock()
+
+
 @contextlib.contextmanager
 def _current(device: torch.device) -> Iterator[None]:
     if device.type == "cpu":
-        yield
+        with _interpreter:
+            yield
         return
     with torch.accelerator.device_index(device.index):
         yield

@@ -7,7 +7,6 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, Groups, check_segments
-from .launch import tuned
 from .sums import merge_moments, moments_of_lanes, moments_with, parts_of, sum_rows
 from .tiles import (
     group_offsets,
@@ -27,6 +26,7 @@ def moments_kernel(
     frames,
     mean,
     m2,
+    first_m2,
     groups,
     rows,
     splits,
@@ -44,7 +44,7 @@ def moments_kernel(
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     o_g = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
-    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
+    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
     b_mean = tl.zeros((BLOCK_G, BLOCK_R), E)
     b_m2 = tl.zeros((BLOCK_G, BLOCK_R), E)
     count = tl.zeros((BLOCK_G, BLOCK_R), E)
@@ -54,9 +54,9 @@ def moments_kernel(
         value = load(frames, o_g[:, None] + i_r[None, :] * stride, mask)
         b_mean, b_m2, count = moments_with(b_mean, b_m2, count, value, mask)
     b_mean, b_m2 = moments_of_lanes(b_mean, b_m2, count)
-    o_out = i_split * (2 * groups) + i_g
+    o_out = i_split * 2 * groups + i_g
     store(mean, o_out, b_mean, m_g)
-    store(m2, o_out, b_m2, m_g)
+    store(m2, o_out + first_m2, b_m2, m_g)
 
 
 @triton.jit
@@ -80,7 +80,7 @@ def mean_kernel(
     i_tile, i_split, first, end = split_of_program(rows, splits, rows_per_split, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     o_g = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
-    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
+    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
     total = tl.zeros((BLOCK_G, BLOCK_R), E)
     for i_row in range(first, end, BLOCK_R):
         i_r, m_r = rows_of(i_row, end, BLOCK_R, INDEX)
@@ -89,7 +89,6 @@ def mean_kernel(
     store(mean, i_split * groups + i_g, tl.sum(total, 1) / rows, m_g)
 
 
-@tuned
 @triton.jit
 def broadcast_kernel(
     grad_mean,
@@ -109,7 +108,7 @@ def broadcast_kernel(
     i_tile, first = rows_of_program(rows, BLOCK_R * STEPS, INDEX)
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     o_g = group_offsets(i_g, channels, pixels, num_segments, PER_PIXEL, CHANNELS_LAST)
-    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
+    stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
     value = tl.broadcast_to((load(grad_mean, i_g, m_g) / rows)[:, None], (BLOCK_G, BLOCK_R))
     for step in tl.static_range(STEPS):
         i_r, m_r = rows_of(first + step * BLOCK_R, rows, BLOCK_R, INDEX)
@@ -135,16 +134,19 @@ def _moments(operator: str, frames: Frames, groups: Groups) -> tuple[torch.Tenso
     if groups.rows == 0:
         raise RuntimeError(f"{operator}: y must have a value per mean")
     splits = groups.splits()
-    parts = mean.new_empty((splits.count, 2, groups.count)) if splits.count > 1 else None
+    if splits.count == 1:
+        groups.reduce(moments_kernel, splits, frames=frames.tensor, mean=mean, m2=m2, first_m2=0)
+        return mean, m2
+    parts = mean.new_empty((splits.count, 2, groups.count))
     groups.reduce(
         moments_kernel,
         splits,
         frames=frames.tensor,
-        mean=mean if parts is None else parts[0, 0],
-        m2=m2 if parts is None else parts[0, 1],
+        mean=parts,
+        m2=parts,
+        first_m2=groups.count,
     )
-    if parts is not None:
-        merge_moments(parts, mean, m2, groups.rows, splits.rows)
+    merge_moments(parts, mean, m2, groups.rows, splits.rows)
     return mean, m2
 
 

@@ -11,7 +11,6 @@ import triton.language as tl
 from stc_ops.operators.registration import frames_format
 
 from .frames import Frames, Groups, check_like, check_segments, checked_table
-from .launch import tuned
 from .sums import parts_of, sum_rows
 from .tiles import (
     coordinates,
@@ -56,7 +55,6 @@ def places(
     return i_c, o_y, offsets(frame, i_c, pixel, all_channels, pixels, CHANNELS_LAST)
 
 
-@tuned
 @triton.jit
 def refine_kernel(
     y,
@@ -89,8 +87,8 @@ def refine_kernel(
         PER_PIXEL,
         CHANNELS_LAST,
     )
-    y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
-    out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST)
+    y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
+    out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)
     shift = per_channel(coefficients, 1, all_channels, i_c, m_g)[:, None]
     if gate is not None:
@@ -140,8 +138,8 @@ def refine_sums_kernel(
         PER_PIXEL,
         CHANNELS_LAST,
     )
-    y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
-    out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST)
+    y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
+    out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)
     shift = per_channel(coefficients, 1, all_channels, i_c, m_g)[:, None]
     if gate is not None:
@@ -160,12 +158,11 @@ def refine_sums_kernel(
         d = where_relu_passes(scale * value + shift, d)
         total += d
         product += d * (value - b_mean)
-    o_sums = i_split * (2 * groups) + i_g
+    o_sums = i_split * 2 * groups + i_g
     store(sums, o_sums, tl.sum(total, 1), m_g)
     store(sums, o_sums + groups, tl.sum(product, 1), m_g)
 
 
-@tuned
 @triton.jit
 def refine_backward_kernel(
     y,
@@ -201,8 +198,8 @@ def refine_backward_kernel(
         PER_PIXEL,
         CHANNELS_LAST,
     )
-    y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST)
-    out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST)
+    y_stride = row_stride(channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
+    out_stride = row_stride(all_channels, pixels, PER_PIXEL, CHANNELS_LAST, INDEX)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)
     shift = per_channel(coefficients, 1, all_channels, i_c, m_g)[:, None]
     slope = per_channel(grad_coefficients, 0, all_channels, i_c, m_g)

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, check_like, checked_table
-from .launch import launch_map, launch_reduction, tuned
+from .launch import launch_map, launch_reduction
 from .sums import sum_rows
 from .tiles import (
     group_offsets,
@@ -28,7 +28,6 @@ from .tiles import (
 )
 
 
-@tuned
 @triton.jit
 def add_relu_kernel(
     w,
@@ -49,7 +48,7 @@ def add_relu_kernel(
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     i_c = i_g % channels
     o_g = group_offsets(i_g, channels, rows, 1, False, CHANNELS_LAST)
-    stride = row_stride(channels, rows, False, CHANNELS_LAST)
+    stride = row_stride(channels, rows, False, CHANNELS_LAST, INDEX)
     scale = per_channel(coefficients, 0, channels, i_c, m_g)[:, None]
     shift = per_channel(coefficients, 1, channels, i_c, m_g)[:, None]
     if identity_coefficients is not None:
@@ -91,7 +90,7 @@ def residual_sums_kernel(
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     i_c = i_g % channels
     o_g = group_offsets(i_g, channels, rows, 1, False, CHANNELS_LAST)
-    stride = row_stride(channels, rows, False, CHANNELS_LAST)
+    stride = row_stride(channels, rows, False, CHANNELS_LAST, INDEX)
     mean = per_channel(coefficients, 2, channels, i_c, m_g)[:, None]
     total = tl.zeros((BLOCK_G, BLOCK_R), E)
     product = tl.zeros((BLOCK_G, BLOCK_R), E)
@@ -109,14 +108,13 @@ def residual_sums_kernel(
             store(grad_identity, o, d, mask)
         else:
             identity_product += d * (load(identity, o, mask) - identity_mean)
-    o_sums = (i_g // channels * splits + i_split) * (SETS * channels) + i_c
+    o_sums = (i_g // channels * splits + i_split) * SETS * channels + i_c
     store(sums, o_sums, tl.sum(total, 1), m_g)
     store(sums, o_sums + channels, tl.sum(product, 1), m_g)
     if identity_coefficients is not None:
-        store(sums, o_sums + 2 * channels, tl.sum(identity_product, 1), m_g)
+        store(sums, o_sums + channels + channels, tl.sum(identity_product, 1), m_g)
 
 
-@tuned
 @triton.jit
 def residual_backward_kernel(
     grad,
@@ -143,7 +141,7 @@ def residual_backward_kernel(
     i_g, m_g = groups_of(i_tile, groups, BLOCK_G, INDEX)
     i_c = i_g % channels
     o_g = group_offsets(i_g, channels, rows, 1, False, CHANNELS_LAST)
-    stride = row_stride(channels, rows, False, CHANNELS_LAST)
+    stride = row_stride(channels, rows, False, CHANNELS_LAST, INDEX)
     scale = per_channel(coefficients, 0, channels, i_c, m_g)[:, None]
     slope = per_channel(grad_coefficients, 0, channels, i_c, m_g)[:, None]
     offset = per_channel(grad_coefficients, 1, channels, i_c, m_g)[:, None]

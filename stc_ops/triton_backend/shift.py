@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, check_segments
-from .launch import launch_map, tuned
+from .launch import launch_map
 from .tiles import (
     coordinates,
     groups_of,
@@ -40,10 +40,9 @@ def strided(i_r, width, out_width, STRIDE: tl.constexpr):
     """Return the pixels that the pixels of every STRIDE-th row and column are."""
     if STRIDE == 1:
         return i_r
-    return i_r // out_width * (STRIDE * width) + i_r % out_width * STRIDE
+    return i_r // out_width * STRIDE * width + i_r % out_width * STRIDE
 
 
-@tuned
 @triton.jit
 def gather_kernel(
     u,
@@ -74,8 +73,8 @@ def gather_kernel(
     i_c = channel + first_channel
     o_u = offsets(source, i_c, pixel, all_channels, pixels, CHANNELS_LAST)
     o_out = offsets(frame, channel, pixel, channels, rows, CHANNELS_LAST)
-    u_stride = row_stride(all_channels, pixels, False, CHANNELS_LAST)
-    out_stride = row_stride(channels, rows, False, CHANNELS_LAST)
+    u_stride = row_stride(all_channels, pixels, False, CHANNELS_LAST, INDEX)
+    out_stride = row_stride(channels, rows, False, CHANNELS_LAST, INDEX)
     if coefficients is not None:
         scale = per_channel(coefficients, 0, all_channels, i_c, m_g)[:, None]
         shift = per_channel(coefficients, 1, all_channels, i_c, m_g)[:, None]

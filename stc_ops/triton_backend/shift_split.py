@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from .frames import Frames, check_like, check_segments, checked_table
-from .launch import Splits, launch_map, launch_reduction, tuned
+from .launch import Splits, launch_map, launch_reduction
 from .shift import Part, gather, shifted
 from .sums import sum_rows
 from .tiles import (
@@ -69,8 +69,8 @@ def split_sums_kernel(
     i_c = channel + first_channel
     o_u = offsets(frame, i_c, pixel, all_channels, rows, CHANNELS_LAST)
     o_grad = offsets(target, channel, pixel, channels, grad_pixels, CHANNELS_LAST)
-    u_stride = row_stride(all_channels, rows, False, CHANNELS_LAST)
-    grad_stride = row_stride(channels, grad_pixels, False, CHANNELS_LAST)
+    u_stride = row_stride(all_channels, rows, False, CHANNELS_LAST, INDEX)
+    grad_stride = row_stride(channels, grad_pixels, False, CHANNELS_LAST, INDEX)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)[:, None]
     shift = per_channel(coefficients, 1, all_channels, i_c, m_g)[:, None]
     mean = per_channel(coefficients, 2, all_channels, i_c, m_g)[:, None]
@@ -85,12 +85,11 @@ def split_sums_kernel(
         d = where_relu_passes(scale * value + shift, d)
         total += d
         product += d * (value - mean)
-    o_sums = (frame * splits + i_split) * (2 * all_channels) + i_c
+    o_sums = (frame * splits + i_split) * 2 * all_channels + i_c
     store(sums, o_sums, tl.sum(total, 1), m_g)
     store(sums, o_sums + all_channels, tl.sum(product, 1), m_g)
 
 
-@tuned
 @triton.jit
 def split_backward_kernel(
     u,
@@ -122,8 +121,8 @@ def split_backward_kernel(
     i_c = channel + first_channel
     o_u = offsets(frame, i_c, pixel, all_channels, rows, CHANNELS_LAST)
     o_grad = offsets(target, channel, pixel, channels, grad_pixels, CHANNELS_LAST)
-    u_stride = row_stride(all_channels, rows, False, CHANNELS_LAST)
-    grad_stride = row_stride(channels, grad_pixels, False, CHANNELS_LAST)
+    u_stride = row_stride(all_channels, rows, False, CHANNELS_LAST, INDEX)
+    grad_stride = row_stride(channels, grad_pixels, False, CHANNELS_LAST, INDEX)
     scale = per_channel(coefficients, 0, all_channels, i_c, m_g)[:, None]
     shift = per_channel(coefficients, 1, all_channels, i_c, m_g)[:, None]
     slope = per_channel(grad_coefficients, 0, all_channels, i_c, m_g)[:, None]

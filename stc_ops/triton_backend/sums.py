@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from .launch import Splits, launch
-from .tiles import groups_of, load, rows_of, store
+from .tiles import groups_of, load, product, rows_of, store
 
 _BLOCK_G, _BLOCK_R = 64, 16
 
@@ -84,10 +84,11 @@ def merge_moments_kernel(
     i_g, m_g = groups_of(tl.program_id(0), groups, BLOCK_G, INDEX)
     i_part, m_part = rows_of(0, num_parts, BLOCK_R, INDEX)
     mask = m_g[:, None] & m_part[None, :]
-    o_mean = i_part[None, :] * (2 * groups) + i_g[:, None]
+    o_mean = i_part[None, :] * 2 * groups + i_g[:, None]
     p_mean = load(parts, o_mean, mask)
     p_m2 = load(parts, o_mean + groups, mask)
-    count = tl.minimum(rows - i_part * rows_per_part, rows_per_part)
+    # Rows are those of larger tensors than the parts.
+    count = tl.minimum(rows - product(i_part, rows_per_part, tl.int64), rows_per_part)
     count = tl.maximum(count, 0).to(p_mean.dtype) * weight
     count = tl.where(mask, count[None, :], 0.0)
     b_mean, b_m2 = moments_of_lanes(p_mean, p_m2, count)

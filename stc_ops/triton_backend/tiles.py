@@ -19,14 +19,21 @@ def sums_type(pointer_type):
 
 
 @triton.jit
+def product(a, b, INDEX: tl.constexpr):
+    """Return a product of sizes, which come in 32 bits, in the type of offsets."""
+    return tl.cast(a, INDEX) * b
+
+
+@triton.jit
 def coordinates(
     i_g, channels, pixels, num_segments, PER_PIXEL: tl.constexpr, CHANNELS_LAST: tl.constexpr
 ):
     """Return frame, channel and pixel of the first row of groups."""
     if not PER_PIXEL:
         return i_g // channels, i_g % channels, i_g * 0
-    frame = i_g // (channels * pixels) * num_segments
-    i_g = i_g % (channels * pixels)
+    clip = product(channels, pixels, i_g.dtype)
+    frame = i_g // clip * num_segments
+    i_g = i_g % clip
     if CHANNELS_LAST:
         return frame, i_g % channels, i_g // channels
     return frame, i_g // pixels, i_g % pixels
@@ -41,10 +48,12 @@ def offsets(frame, channel, pixel, channels, pixels, CHANNELS_LAST: tl.constexpr
 
 
 @triton.jit
-def row_stride(channels, pixels, PER_PIXEL: tl.constexpr, CHANNELS_LAST: tl.constexpr):
+def row_stride(
+    channels, pixels, PER_PIXEL: tl.constexpr, CHANNELS_LAST: tl.constexpr, INDEX: tl.constexpr
+):
     """Return the distance of rows of a group in frames of `channels`."""
     if PER_PIXEL:
-        return channels * pixels
+        return product(channels, pixels, INDEX)
     if CHANNELS_LAST:
         return channels
     return 1
@@ -56,10 +65,10 @@ def group_offsets(
 ):
     """Return where the first rows of groups lie in their own frames."""
     if PER_PIXEL:
-        clip = channels * pixels
-        return i_g // clip * (num_segments * clip) + i_g % clip
+        clip = product(channels, pixels, i_g.dtype)
+        return i_g // clip * num_segments * clip + i_g % clip
     if CHANNELS_LAST:
-        return i_g // channels * (pixels * channels) + i_g % channels
+        return i_g // channels * pixels * channels + i_g % channels
     return i_g * pixels
 
 
@@ -108,7 +117,7 @@ def store(pointer, offset, value, mask):
 @triton.jit
 def per_channel(table, row: tl.constexpr, channels, i_channel, mask):
     """Load one of the rows that a table has of values per channel."""
-    return load(table, row * channels + i_channel, mask)
+    return load(table, product(row, channels, i_channel.dtype) + i_channel, mask)
 
 
 @triton.jit
