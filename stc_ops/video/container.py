@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from av import VideoStream
     from av.container import InputContainer
 
+# Those before take every film for BT.601, and 19 has another av.open.
+PYAV_VERSIONS = (17, 18)
 # FFmpeg draws text files as video with these.
 TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
 # What ffmpeg's automatic choice adds to the pixels of a stream.
@@ -24,12 +26,17 @@ def import_pyav() -> ModuleType:
     """Return PyAV's module.
 
     Raises:
-        VideoError: if PyAV is not installed.
+        VideoError: if PyAV is not installed, or another version than those that show films right.
     """
     try:
         import av
     except ImportError as error:
         raise VideoError("reading videos needs PyAV: pip install 'stc_ops[video]'") from error
+    if int(av.__version__.split(".")[0]) not in PYAV_VERSIONS:
+        raise VideoError(
+            f"reading videos needs PyAV {' or '.join(map(str, PYAV_VERSIONS))}, "
+            f"got {av.__version__}: pip install 'stc_ops[video]'"
+        )
     return av
 
 
