@@ -18,11 +18,12 @@ from stc_ops.video import (
     sample_clip_path,
 )
 
+from .checkpoint import load_weights
 from .comparison import compare_with_reference
 from .figure_file import figure_file, write_figure
 from .gates import Gates, last_gates
 from .labels import read_labels
-from .network import DEFAULT_CLASSES, build_network, load_weights, num_classes_of, set_weights
+from .network import DEFAULT_CLASSES, build_network, num_classes_of, set_weights
 from .options import backend_on, positive_integer
 from .progress import progress_bar
 from .report import Report
