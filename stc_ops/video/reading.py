@@ -51,12 +51,14 @@ def read_clip(
     last packet of any stream or a decoded frame is flagged as corrupt; a decoder fails; the file
     ends inside a packet of a transport stream, a page of Ogg or the segment of Matroska; more than
     5 % is missing of the duration in the header, or of the frames from the first on that can be
-    decoded (of interlaced films half, since each field may have a packet). What nobody notices passes: a part cut off between two frames where no header gives the
-    duration (transport and program streams, Ogg, raw streams); frames lost in the middle of a
-    container that does not number its packets (all but transport streams); changed bytes that the
-    decoder takes for a picture or hides, as most are in VP8, VP9, HEVC, MJPEG, Theora and WMV and
-    some in H.264. Transport streams that were joined byte by byte count as damaged unless their
-    packets are numbered on. One thread decodes, since FFmpeg's do not report all errors.
+    decoded (of interlaced films half, since each field may have a packet).
+
+    What nobody notices passes: a part cut off between two frames where no header gives the duration
+    (transport and program streams, Ogg, raw streams); frames lost in the middle of a container that
+    does not number its packets (all but transport streams); changed bytes that the decoder takes
+    for a picture or hides, as most are in VP8, VP9, HEVC, MJPEG, Theora and WMV and some in H.264.
+    Transport streams that were joined byte by byte count as damaged unless their packets are
+    numbered on. One thread decodes, since FFmpeg's do not report all errors.
 
     Args:
         path: a video file of any format that FFmpeg reads.
