@@ -79,9 +79,9 @@ class Tolerances(NamedTuple):
 # Gradients differ by so much because where the argument of a ReLU is zero but for rounding, one has
 # a gradient and one has none. In bfloat16 those of plain PyTorch are up to 0.6 of their norm from
 # those in float32, so how far others may be follows from how far these are. Found on a CPU, with
-# clips of 8 frames of 64 to 112 pixels: in float32 2e-7 for results and 0.02 for the worst gradient,
-# in bfloat16 1.8 and 1.7 times as far as plain PyTorch. Without the shift of STC results are 0.006
-# off, in small networks.
+# clips of 8 frames of 64 to 112 pixels: in float32 2e-7 for results and 0.02 for the worst
+# gradient, in bfloat16 1.8 and 1.7 times as far as plain PyTorch. Without the shift of STC results
+# are 0.006 off, in small networks.
 TOLERANCES = {
     "float32": Tolerances(Tolerance(1e-5, 0), Tolerance(0.05, 0)),
     "bfloat16": Tolerances(Tolerance(2**-9, 2), Tolerance(2**-6, 2)),
@@ -96,8 +96,8 @@ def check_trainable(setting: Setting) -> None:
     if values < fewest:
         raise CommandError(
             "training needs larger or more frames: batch norms of the last stage have "
-            f"{values} values of a channel, and below {fewest} {setting.dtype} gives gradients that "
-            "are but rounding"
+            f"{values} values of a channel, and below {fewest} {setting.dtype} gives gradients "
+            "that are but rounding"
         )
 
 
