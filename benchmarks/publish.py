@@ -89,7 +89,8 @@ def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
 def _write_figures(root: Path) -> None:
     folder, docs = root / RESULTS, root / "docs"
     if benchmarks := sorted(folder.glob("*.json")):
-        report.write_figure(read_results(benchmarks), docs / report.FIGURE)
+        with whole_file(docs / report.FIGURE) as file:
+            report.draw_into(read_results(benchmarks), file)
     if (models := folder / "models.csv").exists():
         draw_models(models, docs / "models.png")
         output = str(docs / "tradeoff.png")

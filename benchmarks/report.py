@@ -36,24 +36,23 @@ def write_report(paths: Sequence[Path], folder: Path) -> None:
             written to, or matplotlib is missing.
     """
     results = read_results(paths)
-    with whole_file(folder / TABLE) as table:
-        write_figure(results, folder / FIGURE)
+    with whole_file(folder / FIGURE) as figure, whole_file(folder / TABLE) as table:
+        draw_into(results, figure)
         table.write_text(markdown(results, "Benchmarks", FIGURE) + "\n", encoding="utf-8")
     print(f"{folder / TABLE}\n{folder / FIGURE}")
 
 
-def write_figure(results: Results, path: Path) -> None:
-    """Draw the figure of the report into a file.
+def draw_into(results: Results, file: Path) -> None:
+    """Draw the figure of the report as PNG.
 
     Raises:
-        CommandError: `path` cannot be written to, or matplotlib is missing.
+        CommandError: matplotlib is missing.
     """
     try:
         from report_figure import draw
     except ImportError as error:
         raise CommandError("the figure needs matplotlib: pip install 'stc_ops[plot]'") from error
-    with whole_file(path) as figure:
-        draw(results).savefig(figure, format="png")
+    draw(results).savefig(file, format="png")
 
 
 def _parser() -> argparse.ArgumentParser:

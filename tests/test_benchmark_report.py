@@ -264,7 +264,7 @@ class TestCommand:
         path = written(tmp_path, run_of(OPERATOR))
         folder = tmp_path / "none"
         assert self.error_of(capsys, path, folder) == (
-            f"cannot write '{folder / report.TABLE}': No such file or directory"
+            f"cannot write '{folder / report.FIGURE}': No such file or directory"
         )
 
     def test_failure_leaves_what_was_there(self, tmp_path, folder, monkeypatch):
