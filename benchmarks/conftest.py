@@ -13,19 +13,8 @@ def pytest_addoption(parser):
     parser.addoption(
         "--with-compile",
         action="store_true",
-        help="also measure torch.compile of the reference (compiles for seconds per row)",
+        help="also measure torch.compile, of the reference and of eager.py (for seconds per row)",
     )
-
-
-def pytest_collection_modifyitems(config, items):
-    if config.getoption("--with-compile"):
-        return
-    reason = "torch.compile is measured with --with-compile"
-    for item in items:
-        # Tests outside of this folder may be collected along.
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if str(parameters.get("backend")).startswith("compiled-"):
-            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
@@ -53,7 +42,30 @@ def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info.update(gpu_info())
 
 
-RATIOS = {"of floor": "fraction_of_floor", "x eager": "times_eager", "x compiled": "times_compiled"}
+def pytest_benchmark_update_json(config, benchmarks, output_json):
+    """Keep what the report reads, so that results can be kept beside it."""
+    info = output_json["machine_info"]
+    info["cpu"] = {name: info["cpu"][name] for name in ("brand_raw",) if name in info["cpu"]}
+    output_json["machine_info"] = {name: info[name] for name in (*MACHINE, *gpu_info())}
+    output_json["benchmarks"] = [
+        {
+            "name": each["name"],
+            "extra_info": each["extra_info"],
+            "stats": {name: each["stats"][name] for name in ("median", "iqr", "rounds")},
+        }
+        for each in output_json["benchmarks"]
+    ]
+    output_json.pop("commit_info", None)
+
+
+MACHINE = ("machine", "cpu", "python_version", "torch", "allocator", "threads", "cpu_capability")
+RATIOS = {
+    "of floor": "fraction_of_floor",
+    "x eager": "times_eager",
+    "x compiled": "times_compiled",
+    "x compiled eager": "times_compiled_eager",
+    "x saving": "times_saving",
+}
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -62,13 +74,13 @@ def pytest_terminal_summary(terminalreporter, config):
     if not rows:
         return
     terminalreporter.section("ratios of medians, each taken in one run")
-    columns = "".join(f" {title:>10}" for title in ("ms", *RATIOS))
+    columns = "".join(f" {title:>16}" for title in ("ms", *RATIOS))
     terminalreporter.write_line(f"{'row':<88}{columns}")
     for row in rows:
         values = "".join(
-            f" {row.extra_info[ratio]:10.2f}" if ratio in row.extra_info else f" {'-':>10}"
+            f" {row.extra_info[ratio]:16.2f}" if ratio in row.extra_info else f" {'-':>16}"
             for ratio in RATIOS.values()
         )
         milliseconds = row.stats.median * 1e3
         name = row.name.removeprefix("test_")
-        terminalreporter.write_line(f"{name:<88} {milliseconds:10.3f}{values}")
+        terminalreporter.write_line(f"{name:<88} {milliseconds:16.3f}{values}")

@@ -1,15 +1,13 @@
-"""Whole networks: STC-ResNet-50 by the fused operators, and what that competes with."""
+"""How whole networks are measured: verified first, then in turns with what they compete with."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import importlib.util
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import eager
+import compiling
 import torch
 import torch.nn.functional as F
 from devices import CPU, DEVICES, Device, peak_memory
@@ -17,135 +15,120 @@ from matrix import Setting
 from parameters import row
 from timing import time_in_turns
 from torch import nn
+from ways import (
+    COMPETITORS,
+    EAGER,
+    TRAINING,
+    Way,
+    competitors,
+    fused,
+    fused_without_recomputation,
+    own_ways,
+)
 
-import stc_ops
 from stc_ops import measuring
-from stc_ops.backends import why_not
-from stc_ops.models import stc_resnet50, tsn_resnet50
+from stc_ops.cli import bench_networks
+from stc_ops.measuring import NamedTensors, Tolerance, first_difference
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
-NUM_SEGMENTS, PIXELS, CLASSES = 8, 224, 174
-TRAINING, EVALUATION = "training-step", "eval-forward"
+NUM_SEGMENTS, PIXELS = 8, 224
 
-# How far logits and losses, and gradients, may differ, all values together and relative to their
-# norm. At the end of fifty layers of random weights gradients are chaotic: those of eager PyTorch
-# are 0.04 from the ones in float64, those of the fused operators 0.02.
-TOLERANCE, GRADIENT_TOLERANCE = 1e-3, 0.1
+# How far each result, and the gradient of each parameter, may be from eager PyTorch's, relative to
+# its norm. Where the argument of a ReLU is zero but for rounding, one has a gradient and one has
+# none: with clips of 8 frames of 64 to 112 pixels that makes 0.02 of the worst gradient. Oracles in
+# float64 would take a minute for each row.
+RESULT_TOLERANCE, GRADIENT_TOLERANCE = Tolerance(1e-5, 0), Tolerance(0.05, 0)
+GRADIENT = "the gradient of "
 
-Forward = Callable[[torch.Tensor], torch.Tensor]
-Step = Callable[[], list[torch.Tensor]]
+Step = Callable[[], NamedTensors]
 
 
-class Variant(NamedTuple):
-    """A way to run a network.
+class Group:
+    """What is measured in one mode, of one setting on one device.
 
-    Attributes:
-        device: of the network and the frames.
-        builder: of the network.
-        prepare: what is done to it once, given frames like those it will see.
-        context: what every call is in; backward passes too, when it is measured.
-        why_not: why it cannot run even where the device is, or None.
+    Its steps share what takes long to make: networks, and what is compiled.
     """
 
-    device: Device
-    builder: Callable[..., nn.Module] = stc_resnet50
-    prepare: Callable[[nn.Module, torch.Tensor], Forward] = lambda model, frames: model
-    context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-    why_not: str | None = None
+    def __init__(self, setting: Setting, mode: str, device: Device) -> None:
+        # Once for all steps: what is forgotten would be compiled anew while it is timed.
+        compiling.start_over()
+        torch.manual_seed(0)
+        self.setting = setting
+        self.mode = mode
+        self.device = device
+        self.frames = setting.random_frames().to(device.name)
+        self.step = functools.cache(self._step)
+        self._built = functools.cache(self._build)
+
+    def network(self, name: str) -> nn.Module:
+        """Return a copy of a network; its weights are the same every time, it drops nothing out."""
+        return copy.deepcopy(self._built(name)).train(self.mode == TRAINING)
+
+    def _build(self, name: str) -> nn.Module:
+        setting = bench_networks.Setting(self.setting.num_segments, device=self.device.name)
+        return bench_networks.build(name, setting)
+
+    def _step(self, way: Way) -> Step:
+        """Return a function that does one step and returns all it computes.
+
+        A training step is forward, loss and backward; the optimizer's part is the same for all and
+        left out.
+        """
+        network = self.network(way.network)
+        with way.context(), torch.set_grad_enabled(self.mode == TRAINING):
+            forward = way.prepare(network, self.frames)
+        labels = torch.arange(self.setting.clips, device=self.frames.device)
+
+        def evaluate() -> NamedTensors:
+            with way.context(), torch.no_grad():
+                return {"the logits": forward(self.frames)}
+
+        def train() -> NamedTensors:
+            network.zero_grad(set_to_none=True)
+            with way.context():
+                loss = F.cross_entropy(forward(self.frames), labels)
+            loss.backward()
+            gradients = {f"{GRADIENT}{key}": each.grad for key, each in network.named_parameters()}
+            return {"the loss": loss.detach(), **gradients}
+
+        return train if self.mode == TRAINING else evaluate
+
+    def verify(self, name: str, way: Way) -> None:
+        """Raise unless each result is right by itself: no time is reported for a wrong one."""
+        eager = COMPETITORS[EAGER]._replace(network=way.network)
+        if way != eager:
+            verify(name, self.step(way)(), self.step(eager)())
+
+    def saved_bytes(self, way: Way) -> int:
+        """Return the bytes that a training forward saves for backward."""
+        network = self.network(way.network)
+        with way.context():
+            return measuring.saved_bytes(way.prepare(network, self.frames), self.frames)
 
 
-def _compiled(model: nn.Module, frames: torch.Tensor) -> Forward:
-    compiled = torch.compile(model)
-    if not model.training:
-        # Folds batch norms and packs weights. An option of torch.compile comes too late for it.
-        with torch._inductor.config.patch(freezing=True):
-            compiled(frames)
-    return compiled
+# The rows of a setting, mode and device are in turn.
+group_of = functools.lru_cache(maxsize=1)(Group)
 
 
-def _in_openvino(model: nn.Module, frames: torch.Tensor) -> Forward:
-    import openvino
-
-    converted = openvino.convert_model(model, example_input=frames)
-    # Without the hint it computes in bfloat16 where the processor can.
-    options = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    compiled = openvino.compile_model(converted, "CPU", options)
-    array = frames.contiguous().numpy()
-    return lambda _: torch.from_numpy(compiled(array)[0])
-
-
-_reference = functools.partial(stc_ops.use_backend, "reference")
-_optimize = getattr(stc_ops, "optimize_for_inference", None)
-_has_openvino = importlib.util.find_spec("openvino") is not None
-
-
-def _variants_on(device: Device) -> dict[str, Variant]:
-    of_every_device = {
-        "optimized": Variant(
-            device,
-            prepare=lambda model, frames: _optimize(model),
-            context=functools.partial(stc_ops.use_backend, device.backends[0]),
-            why_not=None if _optimize else "stc_ops.optimize_for_inference does not exist",
-        ),
-        "reference": Variant(device, context=_reference),
-        "compiled-reference": Variant(device, prepare=_compiled, context=_reference),
-        "eager-tsn": Variant(device, tsn_resnet50, context=_reference),
-        "compiled-tsn": Variant(device, tsn_resnet50, prepare=_compiled, context=_reference),
-    }
-    variants = {f"{name}{device.suffix}": variant for name, variant in of_every_device.items()}
-    for backend in device.backends:
-        fused = functools.partial(stc_ops.use_backend, backend)
-        in_place = functools.partial(eager.in_place_of_the_operators, backend)
-        reason = why_not(backend, device.name)
-        variants[backend] = Variant(device, context=fused, why_not=reason)
-        variants[_eager_beside(backend, device)] = Variant(device, context=in_place, why_not=reason)
-    return variants
-
-
-def _eager_beside(name: str, device: Device) -> str:
-    """Return eager PyTorch's variant that a variant is timed with.
-
-    Both force the same backend, for to change between Triton's and compiled kernels takes a while.
-    """
-    return f"eager-beside-{name}" if name in device.backends[1:] else f"eager{device.suffix}"
-
-
-VARIANTS_ON = {device: _variants_on(device) for device in DEVICES}
-VARIANTS_ON[CPU]["openvino"] = Variant(
-    CPU,
-    prepare=_in_openvino,
-    context=_reference,
-    why_not=None if _has_openvino else "openvino is not installed",
-)
-VARIANTS = {name: each for variants in VARIANTS_ON.values() for name, each in variants.items()}
-
-
-# Beside the fused operators, on every device that has the variant.
-MEASURED = {
-    TRAINING: ("reference", "compiled-reference"),
-    EVALUATION: ("optimized", "reference", "compiled-reference", "compiled-tsn", "openvino"),
-}
+def verify(what: str, actual: NamedTensors, expected: NamedTensors) -> None:
+    for tolerance, gradients in ((RESULT_TOLERANCE, False), (GRADIENT_TOLERANCE, True)):
+        got, want = (
+            {name: each[name] for name in each if name.startswith(GRADIENT) == gradients}
+            for each in (actual, expected)
+        )
+        if difference := first_difference(got, want, want, tolerance):
+            raise AssertionError(f"{what}: differs from eager PyTorch: {difference}")
 
 
 def rows(mode: str) -> list[ParameterSet]:
-    """Return the variants that are measured in `mode`, those of a device in turn."""
-    names = [
-        name
+    """Return this package's ways, those of a device in turn."""
+    return [
+        row(device, name, why_not=reason)
         for device in DEVICES
-        for name in (*device.backends, *(f"{each}{device.suffix}" for each in MEASURED[mode]))
-        if name in VARIANTS
+        for name, (_, reason) in own_ways(mode, device).items()
     ]
-    return [row(VARIANTS[name].device, name, why_not=_why_not_measured(name)) for name in names]
-
-
-def _why_not_measured(name: str) -> str | None:
-    variant = VARIANTS[name]
-    return variant.why_not or VARIANTS[_eager_beside(name, variant.device)].why_not
 
 
 def settings(*clips: int) -> list[Setting]:
@@ -153,126 +136,55 @@ def settings(*clips: int) -> list[Setting]:
     return [Setting(each, NUM_SEGMENTS, 3, PIXELS, "float32", "nhwc") for each in clips]
 
 
-def _copied_network(variant: Variant) -> nn.Module:
-    return copy.deepcopy(_network(variant.builder)).to(variant.device.name)
-
-
-@functools.lru_cache(maxsize=2)
-def _network(builder: Callable[..., nn.Module]) -> nn.Module:
-    """Return the network that all rows copy: random weights, and no dropout, which is random."""
-    torch.manual_seed(0)
-    model = builder(num_classes=CLASSES, num_segments=NUM_SEGMENTS, dropout=0.0)
-    return model.to(memory_format=torch.channels_last)
-
-
-@functools.lru_cache(maxsize=1)
-def _frames(setting: Setting, device: Device) -> torch.Tensor:
-    torch.manual_seed(0)
-    return setting.random_frames().to(device.name)
-
-
-# The rows of a setting and device are in turn and share what takes minutes to compile.
-@functools.lru_cache(maxsize=max(len(variants) for variants in VARIANTS_ON.values()))
-def _step(name: str, setting: Setting, mode: str) -> Step:
-    """Return a function that does one step of a variant and returns all it computes.
-
-    A training step is forward, loss and backward; the optimizer's part is the same for all and left
-    out.
-    """
-    variant = VARIANTS[name]
-    frames = _frames(setting, variant.device)
-    model = _copied_network(variant).train(mode == TRAINING)
-    with variant.context(), torch.set_grad_enabled(mode == TRAINING):
-        forward = variant.prepare(model, frames)
-    labels = torch.arange(setting.clips, device=frames.device)
-
-    def evaluate() -> list[torch.Tensor]:
-        with variant.context(), torch.no_grad():
-            return [forward(frames)]
-
-    def train() -> list[torch.Tensor]:
-        model.zero_grad(set_to_none=True)
-        with variant.context():
-            loss = F.cross_entropy(forward(frames), labels)
-        loss.backward()
-        return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
-
-    return train if mode == TRAINING else evaluate
-
-
-def saved_bytes(name: str, setting: Setting) -> int:
-    """Return the bytes that a variant's training forward saves for backward."""
-    variant = VARIANTS[name]
-    model = _copied_network(variant).train()
-    with variant.context():
-        return measuring.saved_bytes(model, _frames(setting, variant.device))
-
-
-def verify(name: str, actual: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
-    """Raise unless the results agree: no time is reported for a wrong one."""
-    (got, *got_gradients), (want, *want_gradients) = actual, expected
-    _verify_norm(f"{name}: the result", [got], [want], TOLERANCE)
-    if want_gradients:
-        _verify_norm(f"{name}: the gradient", got_gradients, want_gradients, GRADIENT_TOLERANCE)
-
-
-def _verify_norm(
-    what: str, actual: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float
-) -> None:
-    difference = measuring.relative_difference(actual, expected)
-    # NaN is no more right than what is too far.
-    if not difference <= tolerance:
-        raise AssertionError(f"{what} differs from eager PyTorch's by {difference:.3g} of its norm")
-
-
 def measure_network(benchmark, name: str, setting: Setting, mode: str, with_compile: bool) -> None:
-    """Time one variant in turns with eager PyTorch and, if it is ours, with all competitors."""
-    benchmark.group = f"network {mode} {setting}"
+    """Time one of this package's ways in turns with all that it competes with."""
+    device = next(device for device in DEVICES if name in own_ways(mode, device))
+    way, _ = own_ways(mode, device)[name]
+    beside = competitors(mode, device, with_compile)
+    _measure(benchmark, name, way, beside, group_of(setting, mode, device))
+
+
+def measure_recomputation(benchmark, network: str, setting: Setting) -> None:
+    """Time training steps in turns with those that save what else backward computes again."""
+    way, saving = fused("cpu", network), fused_without_recomputation("cpu", network)
+    group = group_of(setting, TRAINING, CPU)
+    _measure(benchmark, "cpu", way, {"saving": saving}, group, family="recomputation")
+    saved, saved_by_the_other = group.saved_bytes(way), group.saved_bytes(saving)
+    if saved >= saved_by_the_other:
+        raise AssertionError(f"the same {saved} bytes are saved without recomputation")
+    benchmark.extra_info.update(fraction_of_saved_bytes=saved / saved_by_the_other)
+
+
+def _measure(
+    benchmark,
+    name: str,
+    way: Way,
+    beside: dict[str, Way],
+    group: Group,
+    family: str = "network",
+) -> None:
+    benchmark.group = f"{family} {group.mode} {group.setting}"
     # Around backward passes too, and out of the time that is taken: forcing Triton takes a while.
-    with VARIANTS[name].context():
-        _measure(benchmark, name, setting, mode, with_compile)
-
-
-def _measure(benchmark, name: str, setting: Setting, mode: str, with_compile: bool) -> None:
-    device = VARIANTS[name].device
-    compared = _compared_with(name, mode, with_compile)
-    steps = {each: _step(each, setting, mode) for each in (name, *compared.values())}
-    eager_name = compared["eager"]
-    for each in steps.keys() - {eager_name}:
-        is_tsn = VARIANTS[each].builder is tsn_resnet50
-        oracle = f"eager-tsn{device.suffix}" if is_tsn else eager_name
-        verify(each, steps[each](), _step(oracle, setting, mode)())
-    run = steps[name]
-    if benchmark.disabled:
-        benchmark(run)
-        return
-    beside = {other: steps[each] for other, each in compared.items()}
-    ratios = time_in_turns(benchmark, device, run, beside)
-    benchmark.extra_info.update(
-        family="network",
-        operator=VARIANTS[name].builder.__name__,
-        mode=mode,
-        backend=name,
-        **setting.as_row(),
-        **{f"times_{other}": ratio for other, ratio in ratios.items()},
-        **peak_memory(device, run, steps[eager_name]),
-    )
-    if mode == TRAINING and not name.startswith("compiled-"):
-        saved = saved_bytes(name, setting)
+    with way.context():
+        for other, each in {name: way, **beside}.items():
+            group.verify(other, each)
+        run = group.step(way)
+        if benchmark.disabled:
+            benchmark(run)
+            return
+        steps = {other: group.step(each) for other, each in beside.items()}
+        with compiling.nothing_compiled():
+            ratios = time_in_turns(benchmark, group.device, run, steps)
         benchmark.extra_info.update(
-            saved_bytes=saved, fraction_of_saved_bytes=saved / saved_bytes(eager_name, setting)
+            family=family,
+            operator=way.network,
+            mode=group.mode,
+            backend=name,
+            **group.setting.as_row(),
+            **{f"times_{other}": ratio for other, ratio in ratios.items()},
         )
-
-
-def _compared_with(name: str, mode: str, with_compile: bool) -> dict[str, str]:
-    """Return the variants that one is timed with, by what their ratios are called."""
-    device = VARIANTS[name].device
-    compared = {"eager": _eager_beside(name, device)}
-    if name in (*device.backends, f"optimized{device.suffix}"):
-        if with_compile:
-            compared["compiled"] = f"compiled-reference{device.suffix}"
-        if with_compile and mode == EVALUATION:
-            compared["compiled_tsn"] = f"compiled-tsn{device.suffix}"
-        if _has_openvino and mode == EVALUATION and device is CPU:
-            compared["openvino"] = "openvino"
-    return compared
+        if EAGER in beside:
+            benchmark.extra_info.update(peak_memory(group.device, run, steps[EAGER]))
+            if group.mode == TRAINING:
+                saved = [group.saved_bytes(each) for each in (way, beside[EAGER])]
+                benchmark.extra_info.update(fraction_of_saved_bytes=saved[0] / saved[1])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from report_tables import markdown
-from results import read_results
+from results import Results, read_results
 
 from stc_ops.cli.errors import CommandError
 from stc_ops.cli.output_file import whole_file
@@ -32,20 +32,27 @@ def write_report(paths: Sequence[Path], folder: Path) -> None:
     """Write table and figure of runs into `folder`.
 
     Raises:
-        CommandError: the runs cannot be read, or have nothing to report, or `folder` cannot be
+        CommandError: the runs cannot be read, or `folder` cannot be
             written to, or matplotlib is missing.
+    """
+    results = read_results(paths)
+    with whole_file(folder / FIGURE) as figure, whole_file(folder / TABLE) as table:
+        draw_into(results, figure)
+        table.write_text(markdown(results, "Benchmarks", FIGURE) + "\n", encoding="utf-8")
+    print(f"{folder / TABLE}\n{folder / FIGURE}")
+
+
+def draw_into(results: Results, file: Path) -> None:
+    """Draw the figure of the report as PNG.
+
+    Raises:
+        CommandError: matplotlib is missing.
     """
     try:
         from report_figure import draw
     except ImportError as error:
         raise CommandError("the figure needs matplotlib: pip install 'stc_ops[plot]'") from error
-    results = read_results(paths)
-    if all(key.is_baseline for key in results.rows):
-        raise CommandError("there are rows of baselines only; measure backend 'cpu' as well")
-    with whole_file(folder / FIGURE) as figure, whole_file(folder / TABLE) as table:
-        draw(results).savefig(figure, format="png")
-        table.write_text(markdown(results, FIGURE) + "\n", encoding="utf-8")
-    print(f"{folder / TABLE}\n{folder / FIGURE}")
+    draw(results).savefig(file, format="png")
 
 
 def _parser() -> argparse.ArgumentParser:

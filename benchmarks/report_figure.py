@@ -45,7 +45,7 @@ Groups = Mapping[str, Row]
 def draw(results: Results) -> Figure:
     """Draw the most important setting of the operators, and all networks."""
     operators = next(iter(operator_groups(results)), {})
-    networks = {key: row for key, row in results.of("network").items() if not key.is_baseline}
+    networks = results.of("network")
     modes = list(grouped(operators, lambda key: key.mode))
     modes = [mode for mode in modes if mode in SHOWN_MODES] or modes
     heights = [ROW_HEIGHT * len(modes)] if operators else []

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from stc_ops.cli.errors import CommandError
 
 FAMILIES = ("fused", "primitive")
-BASELINES = ("reference", "openvino")
 ON_GPU = "-on-cuda"
 
 
@@ -28,12 +27,6 @@ class Key(NamedTuple):
     mode: str
     channels: int
     height: int
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether this is a way of PyTorch or of others, and not one of this package."""
-        way = self.backend.removesuffix(ON_GPU)
-        return way in BASELINES or way.startswith("compiled-")
 
     @property
     def stage(self) -> tuple[int, int]:
@@ -97,9 +90,8 @@ def grouped(rows: Rows, by: Callable[[Key], Hashable]) -> dict[Hashable, dict[Ke
 
 
 def operator_groups(results: Results) -> list[Rows]:
-    """Return this package's rows of operators, a group a setting, what matters most first."""
-    rows = {key: row for key, row in results.of(*FAMILIES).items() if not key.is_baseline}
-    groups = grouped(rows, lambda key: key[: Key._fields.index("operator")])
+    """Return the rows of operators, a group a setting, what matters most first."""
+    groups = grouped(results.of(*FAMILIES), lambda key: key[: Key._fields.index("operator")])
     return sorted(groups.values(), key=lambda group: _importance(next(iter(group))))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from networks import EVALUATION, TRAINING, measure_network, rows, settings
+from devices import CPU
+from networks import measure_network, measure_recomputation, rows, settings
+from parameters import row
+from ways import EVALUATION, TRAINING
 
 
 @pytest.mark.parametrize("backend", rows(TRAINING))
@@ -16,3 +19,9 @@ def test_training_step(benchmark, setting, backend, with_compile):
 @pytest.mark.parametrize("setting", settings(1, 2), ids=str)
 def test_eval_forward(benchmark, setting, backend, with_compile):
     measure_network(benchmark, backend, setting, EVALUATION, with_compile)
+
+
+@pytest.mark.parametrize("network", [row(CPU, each) for each in ("stc", "tsn", "c3d")])
+@pytest.mark.parametrize("setting", settings(1), ids=str)
+def test_recomputation(benchmark, setting, network):
+    measure_recomputation(benchmark, network, setting)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -14,6 +15,8 @@ from torch import nn
 from .operators.checks import accumulation_dtype
 
 EVICTED_CPU_BYTES = 64 * 2**20
+
+NamedTensors: TypeAlias = Mapping[str, torch.Tensor]
 
 
 class StreamMoment:
@@ -133,13 +136,60 @@ def saved_bytes(model: nn.Module, frames: torch.Tensor) -> int:
     return sum(size for address, size in storages.items() if address not in parameters)
 
 
-def relative_difference(actual: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
-    """Return the norm of the difference of all values together, over the norm of those expected."""
-    wide = [
-        [each.detach().to(accumulation_dtype(each.dtype)) for each in pair]
-        for pair in zip(actual, expected, strict=True)
-    ]
-    differences = [torch.linalg.vector_norm(got - want) for got, want in wide]
-    sizes = [torch.linalg.vector_norm(want) for _, want in wide]
-    norm = torch.linalg.vector_norm
-    return (norm(torch.stack(differences)) / norm(torch.stack(sizes))).item()
+class Tolerance(NamedTuple):
+    """How far a tensor may be from the exact one, relative to the norm of that.
+
+    Attributes:
+        at_least: in any case.
+        of_plain: times as far as plain PyTorch in the same dtype, where that is farther.
+        at_most: in no case more: a tensor of zeros is 1 from any other.
+    """
+
+    at_least: float
+    of_plain: float
+    at_most: float = 0.9
+
+
+def first_difference(
+    actual: NamedTensors, exact: NamedTensors, plain: NamedTensors, tolerance: Tolerance
+) -> str | None:
+    """Say which result is the first that differs from the exact one by too much, or return None.
+
+    Each is judged by itself, so that none is too small beside the others to be seen.
+
+    Args:
+        actual: results by their names.
+        exact: the same in a wider dtype, or what is taken for right.
+        plain: the same as plain PyTorch computes it in the dtype of `actual`.
+        tolerance: of each.
+    """
+    if unshared := [*(actual.keys() ^ exact.keys()), *(plain.keys() ^ exact.keys())]:
+        return f"only one of them has {min(unshared)}"
+    errors, of_plain = relative_errors(actual, exact), relative_errors(plain, exact)
+    for name, error in errors.items():
+        limit = max(tolerance.at_least, tolerance.of_plain * of_plain[name])
+        limit = min(limit, tolerance.at_most)
+        # NaN is no more right than what is too far.
+        if not error <= limit:
+            return f"{name} by {error:.3g} of its norm, and {limit:.3g} is allowed"
+    return None
+
+
+def relative_errors(actual: NamedTensors, expected: NamedTensors) -> dict[str, float]:
+    """Return the norm of the difference of each tensor over the norm of the one expected.
+
+    It is infinite where their shapes are not the same.
+    """
+    return {name: _relative_error(actual[name], want) for name, want in expected.items()}
+
+
+def _relative_error(got: torch.Tensor, want: torch.Tensor) -> float:
+    if got.shape != want.shape:
+        return math.inf
+    dtype = accumulation_dtype(want.dtype)
+    want = want.detach().to(dtype)
+    difference = torch.linalg.vector_norm(got.detach().to(dtype) - want).item()
+    norm = torch.linalg.vector_norm(want).item()
+    if norm == 0:
+        return math.inf if difference > 0 else difference
+    return difference / norm

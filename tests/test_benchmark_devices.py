@@ -16,6 +16,7 @@ import networks
 import pytest
 import timing
 import torch
+import ways
 from devices import CPU, CUDA
 from fused import FUSED
 from matrix import Setting, Traffic
@@ -201,8 +202,8 @@ def marks(parameter):
 EVERY_KIND = {
     "fused": measure.rows(FUSED),
     "primitive": measure.rows(PRIMITIVES),
-    "training": networks.rows(networks.TRAINING),
-    "evaluation": networks.rows(networks.EVALUATION),
+    "training": networks.rows(ways.TRAINING),
+    "evaluation": networks.rows(ways.EVALUATION),
 }
 
 
@@ -215,7 +216,6 @@ class TestRows:
         assert [each for each in names(on_gpu) if each[-1] != "triton"] == [
             (*mode, "cuda" if backend == "cpu" else f"{backend}-on-cuda")
             for *mode, backend in names(on_cpu)
-            if backend != "openvino"
         ]
         in_triton, compiled = (
             [mode for *mode, backend in names(on_gpu) if backend == kernels]
@@ -244,47 +244,40 @@ class TestRows:
     @pytest.mark.parametrize("missing", ["cuda", "triton"])
     def test_of_a_gpu_need_their_own_kernels_only(self, monkeypatch, missing):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        for module in (measure, networks):
+        for module in (measure, ways):
             monkeypatch.setattr(module, "why_not", lambda name, _: name == missing and "missing")
-        monkeypatch.setattr(networks, "VARIANTS", networks._variants_on(CUDA))
-        skipped = {
-            kind: [each.values[-1] for each in rows if "skip" in marks(each)]
-            for kind, rows in (
-                ("operators", measure.rows(FUSED)),
-                ("network", networks.rows(networks.TRAINING)),
-            )
-        }
-        of_a_network = {
-            "cuda": ["cuda", "reference-on-cuda", "compiled-reference-on-cuda"],
-            "triton": ["triton"],
-        }
-        assert set(skipped["operators"]) == {missing}
-        assert skipped["network"] == of_a_network[missing]
+        for rows in (measure.rows(FUSED), networks.rows(ways.TRAINING)):
+            on_gpu = [each for each in rows if "gpu" in marks(each)]
+            skipped = {each.values[-1] for each in on_gpu if "skip" in marks(each)}
+            assert skipped == {missing}
 
     @without_a_gpu
     def test_are_collected_and_counted(self, tmp_path):
         gpu_rows = ["-m", "gpu", "--benchmark-only"]
         output = run_pytest(tmp_path, BENCHMARKS / "test_networks.py", *gpu_rows)
-        assert "20 skipped" in output
+        assert "10 skipped" in output
         assert NO_GPU in output
 
-    def test_are_compared_on_their_own_device(self):
-        for name, variant in networks.VARIANTS.items():
-            compared = networks._compared_with(name, networks.EVALUATION, with_compile=True)
-            others = {networks.VARIANTS[other].device for other in compared.values()}
-            assert others == {variant.device}
+    def test_are_compared_with_what_runs_there(self):
+        for device, runtimes in ((CPU, {"openvino", "openvino_tsn"}), (CUDA, set())):
+            everywhere = {"eager", "eager_folded", "compiled", "compiled_eager", "compiled_tsn"}
+            if find_spec("openvino") is None:
+                runtimes = set()
+            assert ways.competitors(ways.EVALUATION, device, True).keys() == everywhere | runtimes
+            assert ways.competitors(ways.TRAINING, device, False).keys() == {"eager"}
 
 
 # Every pass that is measured launches Triton's kernels, and eager PyTorch in turns with it none.
 IN_TRITON = """
 import functools
-import measure, networks, stc_ops
+import measure, networks, stc_ops, ways
 from devices import CPU
 from fused import FUSED
 from matrix import Setting
 from primitives import PRIMITIVES
 
-from stc_ops.measuring import seconds_of
+from stc_ops.cli import bench_networks
+from stc_ops.models.catalog import Network
 from stc_ops.triton_backend import launch
 from triton_interpreter import fast_interpreter
 
@@ -303,7 +296,7 @@ class Benchmark:
         assert len(launches) > before, self.group
 
 device = CPU._replace(backends=("cpu", "triton"))
-measure.BACKENDS = {device: measure._backends_on(device)}
+measure.DEVICES = networks.DEVICES = (device,)
 small = Setting(1, 2, 16, 3, "float32", "nhwc")
 for family in (PRIMITIVES, FUSED):
     for operator in family.operators:
@@ -313,13 +306,11 @@ for family in (PRIMITIVES, FUSED):
 small_network = functools.partial(
     stc_ops.models.video_resnet, stc_ops.nn.STC, depths=(1, 1, 1, 1), widths=(16, 16, 16, 16)
 )
-for name, variant in networks._variants_on(device).items():
-    networks.VARIANTS[name] = variant._replace(builder=small_network)
+bench_networks.NETWORKS = {"stc": Network("STC", small_network, "")}
 frames = Setting(1, 8, 3, 32, "float32", "nhwc")
-networks.measure_network(Benchmark(), "triton", frames, networks.TRAINING, False)
+networks.measure_network(Benchmark(), "triton", frames, ways.TRAINING, False)
 before = len(launches)
-with networks.VARIANTS["triton"].context():
-    networks._step("eager-beside-triton", frames, networks.TRAINING)()
+networks.group_of(frames, ways.TRAINING, device).step(ways.COMPETITORS["eager"])()
 assert len(launches) == before
 """
 
@@ -346,9 +337,9 @@ class TestPlacement:
             inputs = measure.random_inputs(operator, SMALL, self.meta)
             assert all(tensor.is_meta for part in inputs for tensor in part)
             for mode in set(family.modes) - {"backward-operator"}:
-                for backend in (measure.EAGER, measure.REFERENCE):
-                    results = measure.workload(operator, SMALL, mode, backend, inputs)()
-                    assert all(result.is_meta for result in results)
+                for way in (measure.EAGER, measure.REFERENCE):
+                    results = measure.workload(operator, SMALL, mode, way, inputs)()
+                    assert all(result.is_meta for result in results.values())
 
     def test_of_floors(self):
         for traffic in (Traffic(800, 400), Traffic(40, 400)):
@@ -356,12 +347,11 @@ class TestPlacement:
             assert all(result.is_meta for result in floor())
             measure.floor([traffic], self.meta)()
 
-    @pytest.mark.parametrize("mode", [networks.TRAINING, networks.EVALUATION])
-    def test_of_networks(self, mode, monkeypatch):
-        on_meta = networks.VARIANTS["reference"]._replace(device=self.meta)
-        monkeypatch.setitem(networks.VARIANTS, "reference-on-meta", on_meta)
+    @pytest.mark.parametrize("mode", ways.MODES)
+    def test_of_networks(self, mode):
         (setting,) = networks.settings(1)
-        results = networks._step.__wrapped__("reference-on-meta", setting, mode)()
-        assert all(result.is_meta for result in results)
-        if mode == networks.TRAINING:
-            networks.saved_bytes("reference-on-meta", setting)
+        group = networks.Group(setting, mode, self.meta)
+        way = ways.COMPETITORS["eager"]
+        assert all(result.is_meta for result in group.step(way)().values())
+        if mode == ways.TRAINING:
+            group.saved_bytes(way)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import eager
 import measure
-import networks
 import pytest
 import torch
 from devices import CPU
 from fused import FUSED
-from matrix import MODES, Inputs, Setting, Traffic
+from matrix import DTYPES, MODES, Inputs, Setting, Traffic
 from primitives import PRIMITIVES
 
 import stc_ops
@@ -38,6 +37,12 @@ class TestEager:
         actual = outputs_and_gradients(lambda *leaves: run(eager, *leaves), tensors, memory_format)
         for got, want in zip(actual, expected, strict=True):
             torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+        # Where nothing is recorded, passes are fewer.
+        with torch.no_grad():
+            outputs = measure.as_list(run(eager, *tensors))
+        for got, want in zip(outputs, expected, strict=False):
+            torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+            assert got.stride() == want.stride()
 
     @every_format
     @pytest.mark.parametrize("training", [False, True])
@@ -57,9 +62,10 @@ class TestEager:
     @every_format
     @pytest.mark.parametrize("shift_div", [None, 2, 8])
     @pytest.mark.parametrize("stride", [1, 2])
-    def test_strides_and_shifts(self, stride, shift_div, memory_format):
+    @pytest.mark.parametrize("training", [False, True])
+    def test_strides_and_shifts(self, training, stride, shift_div, memory_format):
         frames = SETTING._replace(memory_format=memory_format).random_frames()
-        bn = stc_ops.BatchNorm(None, None, None, None, training=True)
+        bn = batch_norm(training)
         self.compare(
             lambda library, u: library.bn_relu_shift_split(u, bn, (12, 4), 4, stride, shift_div),
             [frames],
@@ -69,9 +75,10 @@ class TestEager:
             lambda library, u: library.bn_relu_shift(u, bn, 4, shift_div), [frames], memory_format
         )
 
-    def test_gates_of_two_layers_and_single_branches(self):
+    @pytest.mark.parametrize("training", [False, True])
+    def test_gates_of_two_layers_and_single_branches(self, training):
         frames = SETTING.random_frames()
-        bn = stc_ops.BatchNorm(None, None, None, None, training=True)
+        bn = batch_norm(training)
         reduce, gate = torch.randn(8, 16, 1).double(), torch.randn(16, 8, 3).double()
         pixel_reduce, pixel_gate = reduce[..., None], torch.randn(16, 8, 3, 3).double()
         self.compare(
@@ -85,52 +92,112 @@ class TestEager:
             "nhwc",
         )
 
-    def test_takes_the_place_of_the_operators_in_networks(self, monkeypatch):
-        calls = []
 
-        def counted(w, bn, identity, identity_bn=None):
-            calls.append(identity_bn)
-            return eager_bn_add_relu(w, bn, identity, identity_bn)
+def batch_norm(training):
+    """Normalize 16 channels, by statistics of the batch or by those given."""
+    if training:
+        return stc_ops.BatchNorm(None, None, None, None, training=True)
+    mean, var = torch.randn(16).double(), torch.rand(16).double() + 0.5
+    return stc_ops.BatchNorm(None, None, mean, var, training=False)
 
-        eager_bn_add_relu = eager.bn_add_relu
-        monkeypatch.setattr(eager, "bn_add_relu", counted)
-        model = stc_ops.models.video_resnet(
-            stc_ops.nn.STC, num_segments=4, depths=(1, 1, 1, 1), widths=(16, 16, 16, 16)
-        ).eval()
-        frames = torch.randn(4, 3, 32, 32)
-        expected = model(frames)
-        with eager.in_place_of_the_operators("cpu"):
-            actual = model(frames)
-        assert len(calls) == 4
-        torch.testing.assert_close(actual, expected)
-        model(frames)
-        assert len(calls) == 4
+
+MUTATIONS = {
+    "temporal_shift": ("no shift", "reversed"),
+    "bn_relu_shift_split": ("no shift", "reversed", "eps"),
+    "refine_bn_relu": ("no gate", "eps"),
+    "bn_add_relu": ("eps",),
+}
+
+
+class Mutated:
+    """The reference's operators with something left out or turned round."""
+
+    def __init__(self, mutation):
+        self.mutation = mutation
+
+    def temporal_shift(self, x, num_segments):
+        if self.mutation == "no shift":
+            return x.clone()
+        return stc_ops.temporal_shift(x.flip(0), num_segments).flip(0)
+
+    def bn_relu_shift_split(self, u, bn, split, num_segments):
+        if self.mutation == "reversed":
+            results = stc_ops.bn_relu_shift_split(u.flip(0), bn, split, num_segments)
+            return tuple(each.flip(0) for each in results)
+        if self.mutation == "no shift":
+            return stc_ops.bn_relu_shift_split(u, bn, split, num_segments, shift_div=None)
+        return stc_ops.bn_relu_shift_split(u, bn._replace(eps=1e-2), split, num_segments)
+
+    def refine_bn_relu(self, spatial_y, temporal_y, bn, num_segments, of_frames, of_pixels):
+        if self.mutation == "no gate":
+            # Its weight has a gradient of zeros.
+            bn = bn._replace(bias=bn.bias + 0 * of_pixels[0].sum())
+            of_pixels = ()
+        else:
+            bn = bn._replace(eps=1e-2)
+        return stc_ops.refine_bn_relu(spatial_y, temporal_y, bn, num_segments, of_frames, of_pixels)
+
+    def bn_add_relu(self, w, bn, identity):
+        return stc_ops.bn_add_relu(w, bn._replace(eps=1e-2), identity)
+
+
+every_operator_and_dtype = pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (name, dtype)
+        for family in (PRIMITIVES, FUSED)
+        for name in family.operators
+        for dtype in sorted({setting.dtype for setting in family.settings})
+    ],
+)
 
 
 class TestVerify:
-    tolerance = measure.TOLERANCES[torch.float32]
+    """What is wrong is refused, however small it is beside what is right."""
 
-    @pytest.mark.parametrize("behind_relu", [False, True])
-    @pytest.mark.parametrize("wrong", [0.5, float("nan"), float("inf")])
-    def test_wrong_results_raise(self, wrong, behind_relu):
-        want = torch.randn(1000)
-        got = want.clone()
-        got[3] += wrong
-        with pytest.raises(AssertionError, match=r"row: result 1 differs"):
-            measure.verify("row", [want, got], [want, want], self.tolerance, behind_relu)
+    def results(self, name, dtype, mode, library=stc_ops):
+        setting = Setting(2, 8, 64, 7, dtype, "nhwc")
+        operator = OPERATORS[name]
+        inputs = measure.random_inputs(operator, setting, CPU)
+        way = measure.Way(library, "reference" if library is not stc_ops else "cpu")
+        return (
+            measure.workload(operator, setting, mode, way, inputs)(),
+            measure.workload(operator, setting, mode, measure.EAGER, inputs)(),
+            measure.exact_results(operator, setting, CPU, mode),
+        )
 
-    @pytest.mark.parametrize("wrong", [0.5, float("nan")])
-    def test_wrong_networks_raise(self, wrong):
-        want = torch.ones(10)
-        with pytest.raises(AssertionError, match="the result differs"):
-            networks.verify("network", [want + wrong], [want])
-        with pytest.raises(AssertionError, match="the gradient differs"):
-            networks.verify("network", [want, want + wrong], [want, want])
+    def verify(self, name, dtype, results):
+        has_relu = name in FUSED.operators
+        measure.verify("row", *results, measure.TOLERANCES[DTYPES[dtype]], has_relu)
 
-    def test_rounding_passes(self):
-        want = torch.randn(1000)
-        for behind_relu in (False, True):
-            measure.verify("row", [want * (1 + 1e-6)], [want], self.tolerance, behind_relu)
+    @every_operator_and_dtype
+    def test_what_is_right_passes(self, name, dtype):
+        for mode in (FUSED if name in FUSED.operators else PRIMITIVES).modes:
+            self.verify(name, dtype, self.results(name, dtype, mode))
+
+    @every_operator_and_dtype
+    def test_mutations_are_refused(self, name, dtype):
+        for mutation in MUTATIONS.get(name, ()):
+            self.check_refused(name, dtype, mutation)
+
+    def check_refused(self, name, dtype, mutation):
+        modes = (
+            ("training-both", "eval-forward") if name in FUSED.operators else ("both", "forward")
+        )
+        for mode in modes:
+            results = self.results(name, dtype, mode, Mutated(mutation))
+            with pytest.raises(AssertionError, match="row: wrong: result 0 by"):
+                self.verify(name, dtype, results)
+
+    @pytest.mark.parametrize("factor", [0.0, 0.9, float("nan"), float("inf")])
+    @every_operator_and_dtype
+    def test_a_single_wrong_gradient_is_refused(self, name, dtype, factor):
+        mode = "training-both" if name in FUSED.operators else "both"
+        right, plain, exact = self.results(name, dtype, mode)
+        for gradient in (each for each in right if each.startswith(measure.GRADIENT)):
+            wrong = {**right, gradient: right[gradient] * factor}
+            with pytest.raises(AssertionError, match=f"row: wrong: {gradient} by"):
+                self.verify(name, dtype, (wrong, plain, exact))
 
 
 class TestPasses:
@@ -159,12 +226,7 @@ def test_each_workload_has_statistics_of_its_own():
     inputs = operator.inputs(SETTING._replace(dtype="float32"))
     before = Inputs(*([each.clone() for each in part] for part in inputs))
     run = measure.workload(operator, SETTING, "training-forward", measure.EAGER, inputs)
-    *_, mean, var = run()
+    *_, mean, var = run().values()
     torch.testing.assert_close(inputs, before, rtol=0, atol=0)
     assert not torch.equal(mean, inputs.statistics[0])
     assert not torch.equal(var, inputs.statistics[1])
-
-
-def test_fewer_bytes_are_saved_for_backward():
-    setting = Setting(1, 8, 3, 64, "float32", "nhwc")
-    assert networks.saved_bytes("cpu", setting) < 0.9 * networks.saved_bytes("eager", setting)

@@ -1,5 +1,6 @@
 """What measures time, memory and differences measures right."""
 
+import math
 import os
 import time
 
@@ -84,18 +85,52 @@ def test_saved_bytes_are_counted_once_and_without_parameters():
     assert measuring.saved_bytes(Layer(4, 16), x) == 4 * (8 * 4 + 8 * 16)
 
 
-class TestRelativeDifference:
-    def test_is_of_all_values_together(self):
-        want = [torch.tensor([3.0]), torch.tensor([[4.0]])]
-        got = [torch.tensor([3.0]), torch.tensor([[4.5]])]
-        assert measuring.relative_difference(got, want) == pytest.approx(0.1)
+class TestRelativeErrors:
+    def test_are_of_each_tensor(self):
+        want = {"first": torch.tensor([3.0, 4.0]), "second": torch.tensor([[1e-6]])}
+        got = {"first": torch.tensor([3.0, 4.5]), "second": torch.tensor([[2e-6]])}
+        errors = measuring.relative_errors(got, want)
+        assert errors == pytest.approx({"first": 0.1, "second": 1.0})
 
     @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
-    def test_of_what_is_not_finite_is_within_no_tolerance(self, wrong):
-        want = [torch.ones(2), torch.ones(3)]
-        got = [torch.ones(2), torch.tensor([1.0, wrong, 1.0])]
-        assert not measuring.relative_difference(got, want) <= 1e6
+    def test_of_what_is_not_finite_are_within_no_tolerance(self, wrong):
+        errors = measuring.relative_errors({"x": torch.tensor([1.0, wrong])}, {"x": torch.ones(2)})
+        assert not errors["x"] <= 1e6
 
-    def test_of_another_number_of_tensors(self):
-        with pytest.raises(ValueError, match="longer"):
-            measuring.relative_difference([torch.ones(1)], [torch.ones(1)] * 2)
+    def test_of_zeros(self):
+        zeros = {"x": torch.zeros(2)}
+        assert measuring.relative_errors(zeros, zeros) == {"x": 0}
+        assert measuring.relative_errors({"x": torch.full((2,), 1e-9)}, zeros) == {"x": math.inf}
+
+    def test_of_another_shape(self):
+        errors = measuring.relative_errors({"x": torch.ones(2)}, {"x": torch.ones(1)})
+        assert errors == {"x": math.inf}
+
+
+class TestFirstDifference:
+    def difference(self, plain=0.0, **factors):
+        exact = {"large": torch.full((1000,), 100.0), "small": torch.tensor([1e-3])}
+        actual = {name: each * factors.get(name, 1.0) for name, each in exact.items()}
+        plain = {name: each * (1 + plain) for name, each in exact.items()}
+        tolerance = measuring.Tolerance(1e-3, 2.0, at_most=0.9)
+        return measuring.first_difference(actual, exact, plain, tolerance)
+
+    def test_of_small_tensors_beside_large_ones(self):
+        assert self.difference() is None
+        assert self.difference(small=1.0009) is None
+        expected = "small by 1 of its norm, and 0.001 is allowed"
+        assert self.difference(small=0.0) == expected
+        assert self.difference(small=float("nan")) == expected.replace("by 1", "by nan")
+
+    def test_what_is_allowed_follows_plain_pytorch(self):
+        assert self.difference(plain=0.1, large=1.19) is None
+        expected = "large by 0.21 of its norm, and 0.2 is allowed"
+        assert self.difference(plain=0.1, large=1.21) == expected
+        assert self.difference(plain=0.8, small=0.0) == "small by 1 of its norm, and 0.9 is allowed"
+
+    def test_of_what_is_missing(self):
+        one, two = {"x": torch.ones(1)}, {"x": torch.ones(1), "y": torch.ones(1)}
+        tolerance = measuring.Tolerance(1.0, 1.0)
+        for arguments in ((one, two, two), (two, one, one), (two, two, one)):
+            difference = measuring.first_difference(*arguments, tolerance)
+            assert difference == "only one of them has y"

@@ -116,7 +116,7 @@ def bench_models(options: argparse.Namespace) -> None:
             names = tuple(dict.fromkeys(options.networks)) or tuple(NETWORKS)
             rows = measure(names, setting, modes, options.rounds, on_step)
         if csv_file is not None:
-            write_csv(rows, csv_file)
+            write_csv(rows, machine, csv_file)
         if plot_file is not None:
             from .bench_figure import draw_rows
 

@@ -18,11 +18,11 @@ from stc_ops.measuring import peak_bytes, seconds_in_turns
 from stc_ops.models import NETWORKS
 
 from .bench_networks import (
-    OPTIMIZED,
     REFERENCE,
     TOLERANCES,
     Setting,
     Step,
+    Steps,
     build,
     check_trainable,
     cost_of,
@@ -51,7 +51,8 @@ class Row(NamedTuple):
         median_seconds, low_seconds, high_seconds: over the rounds; 20 and 80 % quantiles.
         clips_per_second: of the median.
         times_faster_than_reference: the reference's median over this one.
-        times_tsn: this median over that of TSN, optimized too and timed in the same rounds.
+        times_tsn: in evaluation, this median over that of the same variant of TSN, timed in the
+            same rounds.
         peak_bytes: most that a step has allocated at a time, beside parameters and frames.
         saved_bytes: what a training forward saves for backward, beside parameters.
         parameters, macs: by :func:`stc_ops.cost.cost`; MACs of one clip.
@@ -128,7 +129,7 @@ class _Bench:
         self.modes = modes
         self.rounds = rounds
         self.on_round = on_round
-        self.tolerance = TOLERANCES[setting.dtype]
+        self.tolerances = TOLERANCES[setting.dtype]
         self.frames = random_frames(setting)
 
     def rows(self, name: str, of_network: Cost) -> list[Row]:
@@ -136,8 +137,8 @@ class _Bench:
         rows = []
         if EVALUATION in self.modes:
             steps = evaluations(model, self.frames)
-            beside = {} if name == YARDSTICK else {YARDSTICK: self._yardstick}
-            rows += self._rows(name, EVALUATION, of_network, steps, beside)
+            beside = steps if name == YARDSTICK else self._yardstick
+            rows += self._rows(name, EVALUATION, of_network, steps, beside.variants)
         if TRAINING in self.modes:
             steps = trainings(model, self.frames)
             saved = saved_bytes_of(model, self.frames)
@@ -145,30 +146,32 @@ class _Bench:
         return rows
 
     @functools.cached_property
-    def _yardstick(self) -> Step:
+    def _yardstick(self) -> Steps:
         with _errors_about(YARDSTICK):
             steps = evaluations(build(YARDSTICK, self.setting), self.frames)
-            verify(YARDSTICK, steps, self.tolerance)
-        return steps[OPTIMIZED]
+            verify(YARDSTICK, steps, self.tolerances)
+        return steps
 
     def _rows(
         self,
         name: str,
         mode: str,
         of_network: Cost,
-        steps: Mapping[str, Step],
-        beside: Mapping[str, Step] = MappingProxyType({}),
+        steps: Steps,
+        yardstick: Mapping[str, Step] = MappingProxyType({}),
         saved: Mapping[str, int] = MappingProxyType({}),
     ) -> list[Row]:
-        verify(name, steps, self.tolerance)
-        peaks = {variant: peak_bytes(step, self.setting.device) for variant, step in steps.items()}
-        seconds = seconds_in_turns(
-            {**steps, **beside}, self.setting.device, self.rounds, self.on_round
-        )
+        verify(name, steps, self.tolerances)
+        variants, device = steps.variants, self.setting.device
+        peaks = {variant: peak_bytes(step, device) for variant, step in variants.items()}
+        # Of one that is its own yardstick no variant is timed twice.
+        beside = {} if yardstick is variants else _named_after_yardstick(yardstick)
+        seconds = seconds_in_turns({**variants, **beside}, device, self.rounds, self.on_round)
         medians = {variant: statistics.median(each) for variant, each in seconds.items()}
-        times_tsn = {}
-        if mode == EVALUATION:
-            times_tsn[OPTIMIZED] = medians[OPTIMIZED] / medians.get(YARDSTICK, medians[OPTIMIZED])
+        times_tsn = {
+            variant: medians[variant] / medians.get(f"{YARDSTICK} {variant}", medians[variant])
+            for variant in yardstick
+        }
         return [
             Row(
                 network=name,
@@ -187,8 +190,12 @@ class _Bench:
                 saved_bytes=saved.get(variant),
                 **of_network._asdict(),
             )
-            for variant in steps
+            for variant in variants
         ]
+
+
+def _named_after_yardstick(steps: Mapping[str, Step]) -> dict[str, Step]:
+    return {f"{YARDSTICK} {variant}": step for variant, step in steps.items()}
 
 
 @contextlib.contextmanager

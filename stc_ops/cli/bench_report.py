@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from .bench_models import Row
 
 MEBI = 2**20
+# Columns of the file, and the fields of `Machine` in them.
+OF_MACHINE = {"machine": "name", "backend": "backend", "torch": "torch", "allocator": "allocator"}
 
 
 class Machine(NamedTuple):
@@ -23,18 +26,21 @@ class Machine(NamedTuple):
         threads: those of the CPU that operators may use.
         backend: of the fused operators.
         torch: PyTorch's version.
+        allocator: what glibc's allocator was told by the environment.
     """
 
     name: str
     threads: int
     backend: str
     torch: str
+    allocator: str = "default"
 
     @classmethod
     def of(cls, device: str, backend: str) -> Machine:
         """Return what there is of a device now."""
         name = torch.cuda.get_device_name() if device == "cuda" else _processor()
-        return cls(name, torch.get_num_threads(), backend, torch.__version__)
+        allocator = os.environ.get("GLIBC_TUNABLES") or "default"
+        return cls(name, torch.get_num_threads(), backend, torch.__version__, allocator)
 
     def __str__(self) -> str:
         """Return one line."""
@@ -102,12 +108,16 @@ def setting_of(row: Row) -> str:
     return f"{clips} of {frames} of {row.size}x{row.size}, {row.dtype}, channels_last"
 
 
-def write_csv(rows: Sequence[Row], file: Path) -> None:
-    """Write the rows with a header, the fields of :class:`Row`; what is None is left empty."""
+def write_csv(rows: Sequence[Row], machine: Machine, file: Path) -> None:
+    """Write the rows with a header, the fields of :class:`Row` and where they were measured.
+
+    What is None is left empty.
+    """
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(Row._fields)
-        writer.writerows(rows)
+        writer.writerow([*Row._fields, *OF_MACHINE])
+        of_machine = [getattr(machine, field) for field in OF_MACHINE.values()]
+        writer.writerows([*row, *of_machine] for row in rows)
 
 
 def _counted(number: int, noun: str) -> str:

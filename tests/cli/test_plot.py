@@ -15,7 +15,7 @@ from figure_texts import assert_texts_stay_on_the_page_and_apart, texts_of
 from stc_ops.cli import measurements, plot
 from stc_ops.cli.bench_models import Row
 from stc_ops.cli.bench_networks import Setting
-from stc_ops.cli.bench_report import write_csv
+from stc_ops.cli.bench_report import Machine, write_csv
 from stc_ops.cli.main import main
 from stc_ops.cli.measurements import COLUMNS, Measurements, measure_now, read_measurements
 from stc_ops.cli.tradeoff import counted_macs, one_clip_accuracies
@@ -69,7 +69,8 @@ class TestMeasurements:
         assert read_measurements([short, long]).seconds == {("stc", 8): 0.5, ("stc", 16): 1.25}
 
     def test_round_trip(self, measured_rows, tmp_path):
-        write_csv(measured_rows, tmp_path / "times.csv")
+        machine = Machine("a processor", 2, "cpu", "2.13.0")
+        write_csv(measured_rows, machine, tmp_path / "times.csv")
         assert read_measurements([tmp_path / "times.csv"]) == EXPECTED
 
     def test_now(self, one_thread, monkeypatch):
