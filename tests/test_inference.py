@@ -19,7 +19,7 @@ import stc_ops
 from stc_ops import optimize_for_inference
 from stc_ops.models import Bottleneck, VideoResNet, stc_resnet50, video_resnet
 from stc_ops.models.folded_convolution import FoldedConvolution
-from stc_ops.nn import STC
+from stc_ops.nn import STC, TemporalConv2d
 
 VARIANTS = {
     **NETWORKS,
@@ -96,14 +96,10 @@ def test_frames_are_not_overwritten():
 @every_wide_dtype
 def test_original_stays_and_later_changes_do_not_reach_the_result(dtype):
     model, frames = small(NETWORKS["stc-light"], dtype), random_clips(dtype=dtype)
-    calls = []
-    model.layer1.register_forward_hook(lambda *_: calls.append("layer1"))
     model.fc.bias.requires_grad_(False)
     before, expected = snapshot(model), model(frames)
-    calls.clear()
     optimized = optimize_for_inference(model)
     out = optimized(frames)
-    assert calls == []
     after = snapshot(model)
     torch.testing.assert_close(after[0], before[0], rtol=0, atol=0)
     assert after[1:] == before[1:]
@@ -204,6 +200,47 @@ def test_block_may_have_any_middle_layer():
         torch.testing.assert_close(optimize_for_inference(model)(frames), model(frames))
 
 
+def test_features_that_hooks_keep_stay():
+    optimized = optimize_for_inference(small(NETWORKS["tsn"], torch.float32))
+    kept = []
+    for layer in (optimized.network.layer1[0], optimized.network.layer1[0].conv3):
+        layer.register_forward_hook(lambda _, arguments, out: kept.append((out, out.clone())))
+    optimized(random_clips(dtype=torch.float32))
+    assert len(kept) == 2
+    for features, copy in kept:
+        assert torch.equal(features, copy)
+
+
+def test_state_dicts_are_whole():
+    one, other = (optimize_for_inference(small(NETWORKS["stc"], torch.float32)) for _ in range(2))
+    frames = random_clips(dtype=torch.float32)
+    assert not torch.equal(one(frames), other(frames))
+    one.load_state_dict(other.state_dict())
+    assert torch.equal(one(frames), other(frames))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        one.load_state_dict(small(NETWORKS["stc"], torch.float32).state_dict())
+
+
+@pytest.mark.parametrize("cast", [nn.Module.bfloat16, nn.Module.half, nn.Module.double])
+def test_casts_are_refused_by_name(cast):
+    optimized = optimize_for_inference(small(NETWORKS["stc"], torch.float32))
+    with pytest.raises(TypeError, match="InferenceVideoResNet: weights must stay float32, got"):
+        cast(optimized)
+    frames = random_clips(dtype=torch.float32)
+    assert torch.equal(optimized.float().cpu()(frames), optimized(frames))
+
+
+def test_convolution_over_time_as_middle_layer():
+    def middle(width, num_segments, stride):
+        return TemporalConv2d(width, width, num_segments, stride)
+
+    model, frames = small(partial(video_resnet, middle)), random_clips()
+    state = torch.get_rng_state()
+    optimized = optimize_for_inference(model)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(optimized(frames), model(frames), rtol=1e-10, atol=1e-12)
+
+
 def test_training_mode_is_refused_by_name():
     model = small(NETWORKS["stc"])
     model.layer2[0].bn1.train()
@@ -233,6 +270,18 @@ def exchanged(owner, name, module):
     return model
 
 
+def hooked(name):
+    model = small(NETWORKS["stc"])
+    model.get_submodule(name).register_forward_hook(lambda module, arguments, out: out + 1)
+    return model
+
+
+def parametrized(name):
+    model = small(NETWORKS["stc"])
+    nn.utils.parametrizations.weight_norm(model.get_submodule(name))
+    return model.eval()
+
+
 OTHER_KINDS = {
     "model must be a VideoResNet .* got Linear": lambda: nn.Linear(1, 1),
     r"layer1\.0 must be a Bottleneck .* got OtherBlock": lambda: exchanged(
@@ -244,8 +293,15 @@ OTHER_KINDS = {
     r"layer1\.0\.conv1 must be padded by zeros": lambda: exchanged(
         "layer1.0", "conv1", nn.Conv2d(16, 16, 3, padding="same")
     ),
-    "batch_norm_of: module must be .* got GroupNorm": lambda: exchanged(
+    r"layer1\.0\.bn3 must be a BatchNorm2d .* got GroupNorm": lambda: exchanged(
         "layer1.0", "bn3", nn.GroupNorm(1, 64)
+    ),
+    r"layer1\.0\.relu must be a ReLU .* got SiLU": lambda: exchanged("layer1.0", "relu", nn.SiLU()),
+    r"layer1\.0\.bn1 must have no hooks": lambda: hooked("layer1.0.bn1"),
+    r"layer2 must have no hooks": lambda: hooked("layer2"),
+    r"layer1\.0\.conv3 must have no parametrization": lambda: parametrized("layer1.0.conv3"),
+    r"layer1\.0\.downsample must be a Sequential .* got Conv2d": lambda: exchanged(
+        "layer1.0", "downsample", nn.Conv2d(16, 64, 1)
     ),
 }
 

@@ -311,12 +311,32 @@ def test_resnet50_classifies_clips(backend):
             r"hold a multiple of num_segments=4 frames, got 7 in shape \(7, 3, 32, 32\)",
         ),
         ((8, 1, 32, 32), r"have 3 channels, got shape \(8, 1, 32, 32\)"),
-        ((2, 4, 3, 32, 32), r"have 4 dimensions \(N\*T, C, H, W\), got 5 with shape"),
+        ((3, 32, 32), r"have 4 dimensions \(N\*T, C, H, W\), got 3 with shape"),
     ],
 )
 def test_wrong_frames_are_named(shape, message):
     with pytest.raises(ValueError, match=f"VideoResNet: frames must {message}"):
         small(NETWORKS["tsn"])(torch.zeros(shape))
+
+
+def test_clips_may_have_an_axis_of_their_own():
+    model, frames = small(NETWORKS["stc"]), random_clips()
+    assert torch.equal(model(frames.unflatten(0, (-1, 4))), model(frames))
+    with pytest.raises(ValueError, match=r"must have T = 4, .* got shape \(4, 2, 3, 32, 32\)"):
+        model(frames.unflatten(0, (-1, 2)))
+
+
+def test_frames_have_the_channels_of_the_first_convolution():
+    model = small(NETWORKS["stc"])
+    model.conv1 = torch.nn.Conv2d(10, 16, 7, 2, 3, bias=False).double()
+    flow = torch.randn(8, 10, 32, 32, dtype=torch.float64)
+    assert model(flow).shape == (2, 5)
+    with pytest.raises(ValueError, match=r"must have 10 channels, got shape \(8, 3, 32, 32\)"):
+        model(random_clips())
+    optimized = stc_ops.optimize_for_inference(model)
+    torch.testing.assert_close(optimized(flow), model(flow))
+    with pytest.raises(ValueError, match=r"must have 10 channels, got shape \(8, 3, 32, 32\)"):
+        optimized(random_clips())
 
 
 @pytest.mark.parametrize(
