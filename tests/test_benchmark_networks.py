@@ -33,6 +33,12 @@ def small_catalog(monkeypatch):
     }
     monkeypatch.setattr(bench_networks, "NETWORKS", small)
     networks.group_of.cache_clear()
+    # Small networks are not worth dividing, least of all beside other work on the machine.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    networks.group_of.cache_clear()
 
 
 @pytest.fixture
