@@ -31,7 +31,6 @@ int main(int argc, char** argv) {
   if constexpr (!kSanitized) {
     test_scalar(device);
     test_sigmoid(device);
-    test_long_sums(device);
     test_traffic(device);
     test_fused_traffic(device);
   }

@@ -17,6 +17,8 @@ void test_coefficients(const Device& device);
 void test_shift_split(const Device& device);
 void test_refine(const Device& device);
 void test_residual(const Device& device);
+
+// Only of the CPU.
 void test_long_sums(const Device& device);
 
 // Only of a CUDA device.
