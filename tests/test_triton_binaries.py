@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from cases import Clips
@@ -20,6 +22,8 @@ from stc_ops.triton_backend.launch import THREADS
 
 # Sizes that vectors divide, as those of all stages do in channels_last.
 CLIPS = Clips(batch=1, num_segments=8, channels=256, height=32, width=32)
+# Reductions in several splits.
+LONG_ROWS = Clips(batch=1, num_segments=8, channels=64, height=56, width=56)
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 DTYPES = {
     "float16": torch.float16,
@@ -27,6 +31,9 @@ DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
+
+# A number that could be an offset, and is computed in 32 bits.
+NARROW_PRODUCT = re.compile(r"arith\.(?:muli|shli)\b.*: (?:tensor<[^>]*xi32|i32)")
 
 # What they move is small, or is stored per group.
 SMALL = ("merge_moments", "coefficients", "grad_coefficients")
@@ -83,11 +90,12 @@ def check(launch, target, folder, itemsize):
     assert not any(spilled), text
     assert compiled.metadata.shared <= MOST_SHARED_BYTES[target], text
     if launch.elements * itemsize < 16 * THREADS:
-        return  # not enough for each thread
+        return compiled  # not enough for each thread
     if not is_one_of(launch, WITHOUT_LARGE_LOADS):
         assert moves_16_bytes(compiled, "load"), text
     if not is_one_of(launch, WITHOUT_LARGE_STORES):
         assert moves_16_bytes(compiled, "store"), text
+    return compiled
 
 
 @pytest.mark.parametrize("layout", FORMATS)
@@ -107,17 +115,24 @@ def test_every_dtype(target, dtype, tmp_path):
         check(launch, target, tmp_path, DTYPES[dtype].itemsize)
 
 
-def test_every_kernel_has_64_bit_offsets(tmp_path, monkeypatch):
+@pytest.mark.parametrize("layout", FORMATS)
+def test_every_kernel_has_64_bit_offsets(layout, tmp_path, monkeypatch):
     monkeypatch.setattr("stc_ops.triton_backend.launch.LARGEST_NARROW_SIZE", 0)
-    for launch in launches(torch.channels_last, torch.float16):
+    for launch in launches(FORMATS[layout], torch.float16):
         assert dict(launch.constants)["INDEX"].name == "int64"
-        check(launch, "sm_90", tmp_path, itemsize=2)
+        compiled = check(launch, "sm_90", tmp_path, itemsize=2)
+        assert not NARROW_PRODUCT.findall(compiled.asm["ttir"]), launch.name
+
+
+def test_the_type_of_offsets_follows_all_that_is_touched():
+    # Of this kernel the results are rows of a table.
+    for launch in all_launches(torch.contiguous_format, torch.float32, LONG_ROWS):
+        assert launch.takes_whole_buffers or launch.name == "merge_moments_kernel", launch.name
 
 
 @pytest.mark.parametrize("target", ["sm_90", "gfx942"])
 def test_many_splits(target, tmp_path):
-    few_channels = Clips(batch=1, num_segments=8, channels=64, height=56, width=56)
-    every = all_launches(torch.channels_last, torch.float32, few_channels)
+    every = all_launches(torch.channels_last, torch.float32, LONG_ROWS)
     merging = [launch for launch in every if is_one_of(launch, ("merge_moments", "sum_rows"))]
     assert max(dict(launch.constants)["BLOCK_R"] for launch in merging) >= 128
     for launch in merging:

@@ -11,6 +11,7 @@ import triton
 
 KIB = 1024
 MOST_SHARED_BYTES = {
+    "sm_70": 96 * KIB,
     "sm_75": 64 * KIB,
     "sm_80": 163 * KIB,
     "sm_86": 99 * KIB,

@@ -17,7 +17,7 @@ from triton.compiler import ASTSource, make_backend
 from stc_ops.triton_backend import installation, launch
 
 TARGETS = {
-    **{f"sm_{arch}": GPUTarget("cuda", arch, 32) for arch in (75, 80, 86, 89, 90, 100, 120)},
+    **{f"sm_{arch}": GPUTarget("cuda", arch, 32) for arch in (70, 75, 80, 86, 89, 90, 100, 120)},
     "gfx942": GPUTarget("hip", "gfx942", 64),
     "gfx1100": GPUTarget("hip", "gfx1100", 32),
 }
@@ -43,6 +43,7 @@ class Launch:
     signature: tuple[tuple[str, str], ...]
     constants: tuple[tuple[str, Any], ...]
     attributes: tuple[tuple[str, str], ...]
+    takes_whole_buffers: bool
 
     @property
     def name(self) -> str:
@@ -119,4 +120,9 @@ def _launch_of(kernel: Any, arguments: dict[str, Any]) -> Launch:
         else:
             signature.append((name, "i32" if abs(value) < 2**31 else "i64"))
             attributes.append((name, _DIVISIBLE if value % 16 == 0 else ""))
-    return Launch(kernel, tuple(signature), tuple(constants), tuple(attributes))
+    whole = all(
+        value.numel() * value.element_size() == value.untyped_storage().nbytes()
+        for value in arguments.values()
+        if isinstance(value, torch.Tensor)
+    )
+    return Launch(kernel, tuple(signature), tuple(constants), tuple(attributes), whole)

@@ -6,7 +6,7 @@ import torch
 
 OLDEST_CAPABILITY = (7, 0)
 
-# Those that every Triton from 3.8 on compiles for: 3.9 gave up gfx10.
+# Those that both Triton 3.8 and 3.9 compile for: 3.9 gave up gfx10.
 AMD_ARCHITECTURES = (
     *("gfx906", "gfx908", "gfx90a", "gfx942", "gfx950"),
     *("gfx1100", "gfx1101", "gfx1102", "gfx1103", "gfx1150", "gfx1151", "gfx1152", "gfx1153"),

@@ -127,7 +127,7 @@ def launch(kernel: Any, grid: tuple[int], **arguments: Any) -> None:
     largest = max(tensor.numel() for tensor in tensors)
     index = tl.int64 if largest > LARGEST_NARROW_SIZE else tl.int32
     gpu = gpu_of(tensors[0].device)
-    with _current(tensors[0].device):
+    with _current(tensors[0].device), _one_at_a_time:
         run(kernel, grid, **arguments, INDEX=index, **options_for(gpu.backend, gpu.warp_size))
 
 
@@ -168,15 +168,15 @@ def _tensors_in(arguments: Mapping[str, Any]) -> list[torch.Tensor]:
     return [each for each in arguments.values() if isinstance(each, torch.Tensor)]
 
 
-# Triton's interpreter keeps the program that it runs in one place for all threads.
-_interpreter = threading.Lock()
+# Triton launches a kernel that another thread has not loaded to the end, and its interpreter keeps
+# the program that runs in one place for all threads.
+_one_at_a_time = threading.Lock()
 
 
 @contextlib.contextmanager
 def _current(device: torch.device) -> Iterator[None]:
     if device.type == "cpu":
-        with _interpreter:
-            yield
+        yield
         return
     with torch.accelerator.device_index(device.index):
         yield
