@@ -132,6 +132,8 @@ class Bottleneck(nn.Module):
 
         What a layer of somebody else does to the memory of its argument cannot be known.
         """
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return nullcontext()
         if self.recompute and has_known_parts(reader):
             return recompute_in_backward()
         return nullcontext()

@@ -50,11 +50,16 @@ def is_plain(module: nn.Module | None, kinds: Kinds) -> bool:
     arguments, results and gradients. A parametrization counts as plain: it makes the attributes
     that are read anew.
     """
-    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    for kind in kinds if isinstance(kinds, tuple) else (kinds,):
+        if isinstance(module, kind) and type(module).forward is kind.forward:
+            return _is_called_as_it_is(module)
+    return False
+
+
+def _is_called_as_it_is(module: nn.Module) -> bool:
     return (
-        any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
-        and type(module).__call__ is nn.Module.__call__
-        and "forward" not in vars(module)
+        type(module).__call__ is nn.Module.__call__
+        and "forward" not in module.__dict__
         and not has_hooks(module)
     )
 
@@ -68,10 +73,8 @@ def can_absorb_layer(layer: nn.Module) -> bool:
     """Tell whether a fused forward of `layer` may run in the place of its forward."""
     return (
         isinstance(layer, FusibleLayer)
-        and type(layer).__call__ is nn.Module.__call__
         and _is_of_one_class(type(layer))
-        and "forward" not in vars(layer)
-        and not has_hooks(layer)
+        and _is_called_as_it_is(layer)
         and layer.can_fuse()
     )
 
@@ -88,8 +91,6 @@ def has_known_parts(module: nn.Module) -> bool:
     So that nothing in it changes, behind PyTorch's back, a tensor that it reads.
     """
     return all(
-        type(part).__module__.startswith(_KNOWN_PACKAGES)
-        and "forward" not in vars(part)
-        and not has_hooks(part)
+        type(part).__module__.startswith(_KNOWN_PACKAGES) and _is_called_as_it_is(part)
         for part in module.modules()
     )

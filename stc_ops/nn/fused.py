@@ -150,7 +150,8 @@ class BNReLUShiftSplit(nn.Module):
                 `bn` does not fit.
         """
         if _run_one_by_one("BNReLUShiftSplit", u, bn):
-            spatial, temporal = torch.relu(bn(u)).split(self.split, dim=1)
+            activated = torch.relu(bn(u))
+            spatial, temporal = activated[:, : self.split[0]], activated[:, self.split[0] :]
             if self.shift_div is not None:
                 spatial = temporal_shift(spatial, self.num_segments, self.shift_div)
             return dense(spatial), dense(temporal[:, :, :: self.stride, :: self.stride])

@@ -6,6 +6,8 @@ import torch
 
 from stc_ops.torch_internals import is_transforming
 
+from .tracing import is_traced
+
 
 def format_of_strides(frames: torch.Tensor) -> torch.memory_format:
     """Return channels_last where channels are the innermost axis, else contiguous.
@@ -28,5 +30,10 @@ def channels_innermost(frames: torch.Tensor) -> torch.Tensor:
 
 
 def dense(frames: torch.Tensor) -> torch.Tensor:
-    """Return `frames` without gaps in memory, in the format of their strides."""
+    """Return `frames` without gaps in memory, in the format of their strides.
+
+    What ``torch.fx`` records has no memory.
+    """
+    if is_traced(frames):
+        return frames
     return frames.contiguous(memory_format=format_of_strides(frames))

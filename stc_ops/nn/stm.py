@@ -81,9 +81,11 @@ class STM(nn.Module):
     def __init__(self, channels: int, num_segments: int, stride: int = 1) -> None:
         """See the class."""
         super().__init__()
+        num_segments = check_integer("STM", "num_segments", num_segments, minimum=1)
         channels = check_integer("STM", "channels", channels, minimum=_REDUCTION)
         stride = check_integer("STM", "stride", stride, minimum=1)
         self.channels = channels
+        self.num_segments = num_segments
         self.temporal = ChannelwiseTemporalConv2d(channels, num_segments, (-1, 0, 0, 1))
         self.conv = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
         self.motion = MotionModule(channels, num_segments, stride)
@@ -104,7 +106,7 @@ class STM(nn.Module):
             ValueError: ``x`` is not 4-D, has other than C channels, or does not split into clips.
         """
         check_channels("STM", "x", x, self.channels)
-        check_segments("STM", "x", x, self.temporal.num_segments)
+        check_segments("STM", "x", x, self.num_segments)
         out = self.conv(self.temporal(x)) + self.motion(x)
         # A convolution's result is channels_last where its weight is.
         return out.contiguous(memory_format=format_of_strides(x))

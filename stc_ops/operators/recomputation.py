@@ -19,6 +19,7 @@ from stc_ops.torch_internals import (
     can_hook_saved_tensors,
     function_of,
     hooks_of_saved_tensors,
+    version_of,
 )
 
 
@@ -89,7 +90,7 @@ def recompute_in_backward() -> Iterator[None]:
 def note_results(ctx: Any, *results: torch.Tensor) -> None:
     """Note in the forward of an operator what its `results` are, before anybody has them."""
     if not torch.compiler.is_compiling():
-        ctx.result_versions = tuple(result._version for result in results)
+        ctx.result_versions = tuple(map(version_of, results))
 
 
 def saved_tensors_of(ctx: Any) -> tuple[Any, ...]:

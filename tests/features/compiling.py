@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .agreement import assert_same, assert_same_gradients
-from .matrix import feature, is_network
+from .matrix import compiles_soon, feature, is_network
 from .subjects import CHANNELS, Subject, T, plain
 
 
@@ -31,7 +31,7 @@ def compile_for_inference(subject: Subject) -> None:
     _assert_compiles(subject.module(), subject.frames(), torch.no_grad())
 
 
-@feature()
+@feature(compiles_soon)
 def compile_with_frozen_parameters(subject: Subject) -> None:
     frozen = subject.module().requires_grad_(False)
     _assert_compiles(frozen, subject.frames(), nullcontext())
@@ -48,7 +48,7 @@ def compile_for_training(subject: Subject) -> None:
     assert_same_gradients(module, twin.module)
 
 
-@feature()
+@feature(compiles_soon)
 def compile_with_dynamic_shapes(subject: Subject) -> None:
     module = subject.module()
     compiled, twin = _compiled(module, dynamic=True), plain(module)
@@ -79,7 +79,7 @@ def export_with_any_size(subject: Subject) -> None:
         assert_same(exported(frames), twin(frames))
 
 
-@feature()
+@feature(compiles_soon)
 def strict_export(subject: Subject) -> None:
     module, frames = subject.module(), subject.frames(3)
     exported = _exported(subject, module, strict=True, sizes=False)

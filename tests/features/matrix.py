@@ -39,5 +39,10 @@ def has_parameters(subject: Subject) -> bool:
     return next(subject.build().parameters(), None) is not None
 
 
+def compiles_soon(subject: Subject) -> bool:
+    """Layers, and of the networks, which take the compiler seconds each, the paper's."""
+    return not subject.is_network or subject.is_canonical
+
+
 def is_network(subject: Subject) -> bool:
     return subject.is_network

@@ -51,12 +51,14 @@ class Subject(NamedTuple):
         build: makes it.
         shape: of the frames that it takes.
         is_network: whether it has the switches `fused` and `recompute`.
+        is_canonical: whether it is the paper's network.
         gates: whether it calls operators that refuse forward-mode differentiation.
     """
 
     build: Callable[[], nn.Module]
     shape: tuple[int, ...] = (2 * T, CHANNELS, 6, 5)
     is_network: bool = False
+    is_canonical: bool = False
     gates: bool = False
 
     def module(self, dtype: torch.dtype = torch.float64) -> nn.Module:
@@ -159,7 +161,13 @@ def _network(middle: Callable[..., nn.Module], **arguments: object) -> Subject:
         dropout=0.0,
         **arguments,
     )
-    return Subject(build, (2 * T, 3, 64, 64), is_network=True, gates=middle in (STC, TAM, TEA))
+    return Subject(
+        build,
+        (2 * T, 3, 64, 64),
+        is_network=True,
+        is_canonical=middle is STC,
+        gates=middle in (STC, TAM, TEA) or isinstance(middle, partial),
+    )
 
 
 def _convolution(channels: int, num_segments: int, stride: int) -> nn.Conv2d:
