@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import torch
 
 from . import cuda_library
+from .torch_internals import constant_in_graphs
 from .triton_backend import installation as triton_kernels
 
 BACKENDS = ("reference", "cpu", "cuda", "triton")
@@ -98,19 +99,16 @@ def with_index(device: torch.device) -> torch.device:
     return torch.device(device.type, module.current_device()) if module.is_available() else device
 
 
+# Inside of a compiled graph kernels would be registered and devices asked: torch.compile takes the
+# results as they are.
+@constant_in_graphs
 def _automatic(device_type: str, index: int | None) -> str:
     return _chosen_once(with_index(torch.device(device_type, index)))
 
 
+@constant_in_graphs
 def _why_not(backend: str, device_type: str, index: int | None) -> str | None:
     return why_not(backend, torch.device(device_type, index))
-
-
-# torch.compile takes the results as they are: inside, kernels are registered and devices asked.
-# This is what torch.compiler.assume_constant_result does, which imports torch._dynamo and with it
-# Triton.
-_automatic._dynamo_marked_constant = True
-_why_not._dynamo_marked_constant = True
 
 
 @functools.cache

@@ -76,6 +76,21 @@ def version_of(tensor: torch.Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
+def hand_to_backward(name: str, value: Any) -> None:
+    """Keep `value` in this thread, and in those that run the backward passes that it starts."""
+    torch._C._stash_obj_in_tls(name, value)
+
+
+def handed_to_backward(name: str) -> Any:
+    """Return what :func:`hand_to_backward` has kept here under `name`, or None."""
+    return torch._C._get_obj_in_tls(name) if torch._C._is_key_in_tls(name) else None
+
+
+def has_kernel(operator: str, dispatch_key: str) -> bool:
+    """Tell whether an operator, with its namespace, has a kernel of its own for a key."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(operator, dispatch_key)
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Tell whether calling `module` runs hooks, of its own or of all modules."""
     return bool(
@@ -93,3 +108,8 @@ def has_hooks(module: nn.Module) -> bool:
 def batch_norm_type() -> type[nn.Module]:
     """Return the class of all batch norms."""
     return nn.modules.batchnorm._BatchNorm
+
+
+def dropout_type() -> type[nn.Module]:
+    """Return the class of all layers that drop values out."""
+    return nn.modules.dropout._DropoutNd

@@ -19,6 +19,7 @@ from stc_ops.cost import Cost, cost
 from stc_ops.measuring import NamedTensors, Tolerance, first_difference, saved_bytes
 from stc_ops.models import NETWORKS, VideoResNet, optimize_for_inference
 from stc_ops.models.bottleneck import Bottleneck
+from stc_ops.torch_internals import dropout_type
 
 from .errors import CommandError
 
@@ -114,7 +115,7 @@ def build(name: str, setting: Setting) -> VideoResNet:
         torch.manual_seed(RANDOM_SEED)
         model = NETWORKS[name].builder(num_classes=CLASSES, num_segments=setting.num_segments)
     for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
+        if isinstance(module, dropout_type()):
             # Random, so results could not be compared.
             module.p = 0.0
         if isinstance(module, Bottleneck):

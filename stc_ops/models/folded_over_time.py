@@ -6,6 +6,7 @@ import torch
 
 from stc_ops.nn import FramesConv3d, TemporalConv2d
 from stc_ops.nn.batch_norm import BatchNormModule
+from stc_ops.nn.temporal_conv import pixels_at_stride
 
 from .folded_convolution import Activation, FoldedConvolution
 
@@ -39,7 +40,7 @@ class FoldedTemporalConvolution(_OfClips):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to as many, at the stride."""
-        return self.convolve(frames[:, :, :: self.spatial_stride, :: self.spatial_stride])
+        return self.convolve(pixels_at_stride(frames, self.spatial_stride))
 
     def convolve(self, frames: torch.Tensor) -> torch.Tensor:
         """Convolve the pixels at the stride, where they have been taken."""

@@ -8,7 +8,7 @@ from torch import nn
 from stc_ops.operators.checks import check_channels, check_integer, check_segments
 
 from .memory_format import format_of_strides
-from .temporal_conv import ChannelwiseTemporalConv2d
+from .temporal_conv import ChannelwiseTemporalConv2d, pixels_at_stride
 from .tracing import one_call
 
 _REDUCTION = 16
@@ -47,7 +47,7 @@ class MotionModule(nn.Module):
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``."""
         features = self.reduce(x)
         following = self.transform(features).unflatten(0, (-1, self.num_segments))
-        here = features[:, :, :: self.stride, :: self.stride].unflatten(0, (-1, self.num_segments))
+        here = pixels_at_stride(features, self.stride).unflatten(0, (-1, self.num_segments))
         motion = torch.zeros_like(following)
         motion[:, :-1] = following[:, 1:] - here[:, :-1]
         return self.restore(motion.flatten(0, 1))

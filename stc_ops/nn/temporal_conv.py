@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from stc_ops.operators.checks import check_frames, check_integer, check_segments
 
 from .memory_format import channels_innermost, format_of_strides
 from .tracing import one_call
+
+
+def pixels_at_stride(frames: torch.Tensor, stride: int) -> torch.Tensor:
+    """Return every stride-th row and column of frames ``(N*T, C, H, W)``."""
+    if stride > 1 and torch.compiler.is_exporting():
+        # Of a slice with a step, an export with dynamic sizes cannot tell that it is as large as
+        # the result of a convolution with that stride.
+        return F.max_pool2d(frames, 1, stride)
+    return frames[:, :, ::stride, ::stride]
 
 
 class TemporalConv2d(nn.Conv2d):
@@ -70,7 +80,7 @@ class TemporalConv2d(nn.Conv2d):
         """
         check_frames("TemporalConv2d", "x", x)
         check_segments("TemporalConv2d", "x", x, self.num_segments)
-        return self.convolve(x[:, :, :: self.spatial_stride, :: self.spatial_stride])
+        return self.convolve(pixels_at_stride(x, self.spatial_stride))
 
     def convolve(self, frames: torch.Tensor) -> torch.Tensor:
         """Convolve the pixels at the stride, ``x[:, :, ::s, ::s]``, where they have been taken."""

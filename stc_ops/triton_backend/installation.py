@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from stc_ops import _C as _C  # loading it registers schemas and CPU kernels
+from stc_ops.torch_internals import hand_to_backward, handed_to_backward, has_kernel
 
 from .architectures import architecture_of, why_not_architecture
 
@@ -136,11 +137,11 @@ _FORCED = "stc_ops.takes_triton"
 
 
 def _force(wanted: bool | None) -> None:
-    torch._C._stash_obj_in_tls(_FORCED, wanted)
+    hand_to_backward(_FORCED, wanted)
 
 
 def _forced() -> bool | None:
-    return torch._C._get_obj_in_tls(_FORCED) if torch._C._is_key_in_tls(_FORCED) else None
+    return handed_to_backward(_FORCED)
 
 
 def _can_run_on_any(device_type: str) -> bool:
@@ -170,11 +171,11 @@ def _chooser(
     takes_triton: Callable[[torch.device], bool],
 ) -> Callable[..., Any]:
     name = f"stc_ops::{operator}"
-    if not torch._C._dispatch_has_kernel_for_dispatch_key(name, key):
+    if not has_kernel(name, key):
         return lambda keyset, *arguments: launcher(*arguments)
     compiled = torch.library.get_kernel(name, key)
 
-    def run(keyset: torch._C.DispatchKeySet, *arguments: Any) -> Any:
+    def run(keyset: Any, *arguments: Any) -> Any:
         tensors = (each for each in arguments if isinstance(each, torch.Tensor))
         if takes_triton(next(tensors).device):
             return launcher(*arguments)

@@ -40,7 +40,7 @@ def compile_with_frozen_parameters(subject: Subject) -> None:
 @feature()
 def compile_for_training(subject: Subject) -> None:
     module = subject.module().train()
-    twin, frames = plain(module), subject.frames()
+    twin, frames = plain(module), subject.frames().requires_grad_()
     out, expected = _compiled(module, dynamic=False)(frames), twin(frames)
     assert_same(out, expected)
     out.square().sum().backward()
