@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from stc_ops.nn.absorption import Kinds, is_plain
 from stc_ops.nn.batch_norm import BatchNormModule, batch_norm_of
+from stc_ops.nn.tracing import one_call
 from stc_ops.torch_internals import version_of
 
 # By the names that oneDNN's convolutions have for them.
@@ -63,6 +64,7 @@ class FoldedConvolution(nn.Module):
         self.activation = activation
         self._packed: tuple[torch.Tensor, int | None, torch.Tensor] | None = None
 
+    @one_call
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to what the class says.
 

@@ -7,6 +7,7 @@ import torch
 from stc_ops.nn import FramesConv3d, TemporalConv2d
 from stc_ops.nn.batch_norm import BatchNormModule
 from stc_ops.nn.temporal_conv import pixels_at_stride
+from stc_ops.nn.tracing import one_call
 
 from .folded_convolution import Activation, FoldedConvolution
 
@@ -38,6 +39,7 @@ class FoldedTemporalConvolution(_OfClips):
         super().__init__(convolution, norm, activation=activation)
         self.spatial_stride = convolution.spatial_stride
 
+    @one_call
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to as many, at the stride."""
         return self.convolve(pixels_at_stride(frames, self.spatial_stride))
@@ -53,6 +55,7 @@ class FoldedTemporalConvolution(_OfClips):
 class FoldedFramesConvolution(_OfClips):
     """A :class:`~stc_ops.nn.FramesConv3d`."""
 
+    @one_call
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to as many, at the stride."""
         _, channels, height, width = frames.shape

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from stc_ops.nn.absorption import Kinds, has_known_parts, is_plain
+from stc_ops.nn.tracing import is_traced
 from stc_ops.operators.checks import name_of
 from stc_ops.torch_internals import batch_norm_type, has_hooks
 
@@ -125,7 +126,7 @@ class InferenceStage(nn.Sequential):
         Each may overwrite what the one before it returns, unless a hook or a layer of somebody else
         has seen that.
         """
-        known = has_known_parts(self)
+        known = not is_traced(x) and has_known_parts(self)
         for index, block in enumerate(self):
             x = block.run(x, may_overwrite=index > 0) if known else block(x)
         return x

@@ -11,6 +11,7 @@ from stc_ops.nn import GST, P3D, TAM, TEA, BNReLU, FramesConv3d, TemporalConv2d
 from stc_ops.nn.absorption import is_plain
 from stc_ops.nn.batch_norm import BatchNormModule
 from stc_ops.nn.memory_format import dense
+from stc_ops.nn.tracing import one_call
 
 from .folded_convolution import Activation, FoldedConvolution, is_constant_norm, is_foldable
 from .folded_over_time import FoldedFramesConvolution, FoldedTemporalConvolution
@@ -110,6 +111,7 @@ class _InferenceGST(nn.Module):
         self.spatial = folded(gst.spatial, norms[0], activation="relu")
         self.temporal = folded(gst.temporal, norms[1], activation="relu")
 
+    @one_call
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         spatial_x = temporal_x = x
         if self.equal_split:

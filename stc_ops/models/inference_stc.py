@@ -14,6 +14,7 @@ from stc_ops.nn import STC, GateNetwork, TemporalConv2d
 from stc_ops.nn.absorption import is_plain
 from stc_ops.nn.batch_norm import BatchNormModule
 from stc_ops.nn.refinement import SpatialRefinement, TemporalRefinement
+from stc_ops.nn.tracing import one_call
 from stc_ops.operators import spatial_pool, steps, temporal_pool
 from stc_ops.operators.checks import accumulation_dtype
 
@@ -70,6 +71,7 @@ class InferenceSTC(nn.Module):
             and (layer.temporal is None or is_foldable(layer.temporal.conv, TemporalConv2d))
         )
 
+    @one_call
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """Map frames ``(N*T, C, H, W)`` to ``(N*T, C, ceil(H/s), ceil(W/s))``."""
         if u.numel() == 0 or select_backend("InferenceSTC", u.device) == "reference":

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+import stc_ops
+
 from .agreement import assert_same, assert_same_gradients
 from .matrix import compiles_soon, feature, is_network
 from .subjects import CHANNELS, Subject, T, plain
@@ -95,6 +97,13 @@ def fx_symbolic_trace(subject: Subject) -> None:
     module = nn.Sequential(*layers)
     traced, frames = torch.fx.symbolic_trace(module), subject.frames()
     assert_same(traced(frames), plain(module)(frames))
+
+
+@feature(is_network)
+def fx_symbolic_trace_when_optimized(subject: Subject) -> None:
+    optimized = stc_ops.optimize_for_inference(subject.module())
+    frames, traced = subject.frames(), torch.fx.symbolic_trace(optimized)
+    assert_same(traced(frames), optimized(frames))
 
 
 @feature(is_network)
