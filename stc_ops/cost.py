@@ -22,7 +22,7 @@ from stc_ops.nn import (
     TemporalRefinement,
 )
 
-# They compute with layers that are never called, and so never counted.
+# What they absorb is not called, and so not counted.
 _FUSED_LAYERS = (BNAddReLU, BNReLU, BNReLUShift, BNReLUShiftSplit, RefineBNReLU)
 
 
@@ -57,7 +57,7 @@ def cost(model: nn.Module, input_shape: Sequence[int]) -> Cost:
 
     Raises:
         ValueError: the forward calls a layer that has parameters but no rule above, or one of the
-            fused layers, which compute with layers that are never called. The networks of
+            fused layers, which absorb what would be counted. The networks of
             :mod:`stc_ops.models` run layer by layer here.
     """
     macs = 0
