@@ -79,9 +79,9 @@ print(stc_ops.bn_relu(torch.ones(4, 4, 2, 2), bn).shape)
 """
 
 
-def test_imports_where_torch_was_built_without_distributed():
+def test_imports_where_torch_was_built_without_distributed(tmp_path):
     command = [sys.executable, "-c", WITHOUT_DISTRIBUTED]
-    assert "[4, 4, 2, 2]" in subprocess.check_output(command, text=True)
+    assert "[4, 4, 2, 2]" in subprocess.check_output(command, cwd=tmp_path, text=True)
 
 
 def test_version_and_types_are_those_of_the_package():

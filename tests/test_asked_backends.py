@@ -34,7 +34,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize(("arguments", "status", "message"), RUNS.values(), ids=RUNS.keys())
-def test_exit_status(arguments, status, message):
+def test_exit_status(arguments, status, message, tmp_path):
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -44,6 +44,7 @@ def test_exit_status(arguments, status, message):
     pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     run = subprocess.run(
         [*pytest_command, f"{file}::{TEST}", *arguments],
+        cwd=tmp_path,  # not where the sources are, which are imported from there
         env=environment,
         capture_output=True,
         text=True,
