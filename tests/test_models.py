@@ -328,7 +328,7 @@ def test_clips_may_have_an_axis_of_their_own():
 
 def test_frames_have_the_channels_of_the_first_convolution():
     model = small(NETWORKS["stc"])
-    model.conv1 = torch.nn.Conv2d(10, 16, 7, 2, 3, bias=False).double()
+    model.conv1 = torch.nn.Conv2d(10, 16, 7, 2, 3, bias=False).double().eval()
     flow = torch.randn(8, 10, 32, 32, dtype=torch.float64)
     assert model(flow).shape == (2, 5)
     with pytest.raises(ValueError, match=r"must have 10 channels, got shape \(8, 3, 32, 32\)"):
