@@ -142,7 +142,11 @@ def run_pytest(folder, *arguments):
     options = ["-p", "no:cacheprovider", "-rs", "-q", f"--rootdir={folder}", "-o"]
     folders = f"pythonpath={BENCHMARKS} {ROOT / 'tests'}"
     command = [sys.executable, "-m", "pytest", *options, folders, *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    # Options of the run around it, such as several processes, are none of this one.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
