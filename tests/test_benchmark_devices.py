@@ -143,7 +143,7 @@ def run_pytest(folder, *arguments):
     folders = f"pythonpath={BENCHMARKS} {ROOT / 'tests'}"
     command = [sys.executable, "-m", "pytest", *options, folders, *map(str, arguments)]
     # Options of the run around it, such as several processes, are none of this one.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment = {n: value for n, value in os.environ.items() if not n.startswith("PYTEST_")}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
