@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from stc_ops.nn.absorption import Kinds, is_plain
+from stc_ops.nn.absorption import Kinds, can_absorb_norm, is_plain
 from stc_ops.nn.batch_norm import BatchNormModule, batch_norm_of
 from stc_ops.nn.tracing import one_call
 from stc_ops.torch_internals import version_of
@@ -176,7 +176,7 @@ def is_foldable(convolution: nn.Module, kinds: Kinds) -> bool:
 def is_constant_norm(norm: nn.Module) -> bool:
     """Tell whether `norm` is a batch norm by constant statistics, without hooks."""
     return (
-        is_plain(norm, (nn.BatchNorm2d, nn.SyncBatchNorm))
+        can_absorb_norm(norm)
         and not is_parametrized(norm)
         and not norm.training
         and norm.running_mean is not None

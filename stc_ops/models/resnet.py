@@ -124,9 +124,8 @@ class VideoResNet(nn.Module):
     @fused.setter
     def fused(self, fused: bool) -> None:
         self._fused = fused
-        for module in self.modules():
-            if isinstance(module, Bottleneck):
-                module.fused = fused
+        for block in self._blocks():
+            block.fused = fused
 
     @property
     def recompute(self) -> bool:
@@ -136,9 +135,11 @@ class VideoResNet(nn.Module):
     @recompute.setter
     def recompute(self, recompute: bool) -> None:
         self._recompute = recompute
-        for module in self.modules():
-            if isinstance(module, Bottleneck):
-                module.recompute = recompute
+        for block in self._blocks():
+            block.recompute = recompute
+
+    def _blocks(self) -> list[Bottleneck]:
+        return [module for module in self.modules() if isinstance(module, Bottleneck)]
 
     @property
     def num_segments(self) -> int:

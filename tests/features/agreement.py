@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -44,3 +45,21 @@ def assert_same_step(module: nn.Module, plain, inputs: Sequence[torch.Tensor]) -
     assert_same_gradients(module, plain.module)
     for name, value in plain.module.state_dict().items():
         assert_same(module.state_dict()[name].double(), value.double(), name)
+
+
+def in_four_threads(run: Callable[[], None]) -> None:
+    """Call `run` in four threads at once, and fail where one of them does."""
+    failures: list[BaseException] = []
+
+    def noting_failures() -> None:
+        try:
+            run()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=noting_failures) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []

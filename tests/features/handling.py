@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 
@@ -17,7 +16,7 @@ from torch.nn.utils import parametrizations, prune
 import stc_ops
 from stc_ops import models
 
-from .agreement import assert_same, assert_same_gradients, assert_same_step
+from .agreement import assert_same, assert_same_gradients, assert_same_step, in_four_threads
 from .matrix import feature, has_parameters, is_network
 from .subjects import Subject, plain
 
@@ -234,21 +233,13 @@ def weight_normalization(subject: Subject) -> None:
 @feature()
 def threads(subject: Subject) -> None:
     module, frames = subject.module(), subject.frames()
-    expected, failures = module(frames), []
+    expected = module(frames)
 
     def run() -> None:
-        try:
-            for _ in range(3):
-                assert torch.equal(module(frames), expected)
-        except BaseException as error:
-            failures.append(error)
+        for _ in range(3):
+            assert torch.equal(module(frames), expected)
 
-    several = [threading.Thread(target=run) for _ in range(4)]
-    for thread in several:
-        thread.start()
-    for thread in several:
-        thread.join()
-    assert failures == []
+    in_four_threads(run)
 
 
 @feature(has_parameters)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from torch.autograd import forward_ad
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
-from .agreement import assert_same, assert_same_gradients, assert_same_step
+from .agreement import assert_same, assert_same_gradients, assert_same_step, in_four_threads
 from .matrix import feature, has_parameters
 from .subjects import Subject, plain
 
@@ -108,23 +107,15 @@ def hooks_on_saved_tensors_forbidden(subject: Subject) -> None:
 @feature()
 def threads_over_one_graph(subject: Subject) -> None:
     module, frames = subject.module(), subject.frames().requires_grad_()
-    loss, failures = module(frames).square().sum(), []
+    loss = module(frames).square().sum()
     inputs = [frames, *module.parameters()]
     expected = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
 
     def differentiate() -> None:
-        try:
-            grads = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
-            torch.testing.assert_close(grads, expected, rtol=0, atol=0)
-        except BaseException as error:
-            failures.append(error)
+        grads = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
+        torch.testing.assert_close(grads, expected, rtol=0, atol=0)
 
-    threads = [threading.Thread(target=differentiate) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    in_four_threads(differentiate)
 
 
 @feature()
