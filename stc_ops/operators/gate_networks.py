@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 
-class GateWeights(NamedTuple):
+class ReduceAndGate(NamedTuple):
     """Weights of a gate network, or their gradients; `reduce` is STC-Light's, else None."""
 
     reduce: torch.Tensor | None
@@ -20,7 +20,7 @@ class GateGradients(NamedTuple):
     """Gradients of the context and of the weights; None where there is no network."""
 
     context: torch.Tensor | None
-    weights: GateWeights
+    weights: ReduceAndGate
 
 
 class GatePass(NamedTuple):
@@ -52,7 +52,7 @@ class TemporalGate:
     on a CPU than a one-dimensional convolution.
     """
 
-    def __init__(self, weights: GateWeights, num_segments: int) -> None:
+    def __init__(self, weights: ReduceAndGate, num_segments: int) -> None:
         """See the class."""
         self.weights = weights
         self.num_segments = num_segments
@@ -85,7 +85,7 @@ class TemporalGate:
 class SpatialGate:
     """Convolutions over the pixels of a clip, of ``(N, C, H, W)`` context."""
 
-    def __init__(self, weights: GateWeights) -> None:
+    def __init__(self, weights: ReduceAndGate) -> None:
         """See the class."""
         self.weights = weights
 
@@ -119,7 +119,7 @@ _ConvolveBackward = Callable[
 ]
 
 
-def _forward(convolve: _Convolve, context: torch.Tensor, weights: GateWeights) -> GatePass:
+def _forward(convolve: _Convolve, context: torch.Tensor, weights: ReduceAndGate) -> GatePass:
     features, hidden = context.to(weights.gate.dtype), None
     if weights.reduce is not None:
         features = hidden = convolve(features, weights.reduce).relu_()
@@ -131,14 +131,14 @@ def _backward(
     grad: torch.Tensor,
     context: torch.Tensor,
     hidden: torch.Tensor | None,
-    weights: GateWeights,
+    weights: ReduceAndGate,
 ) -> GateGradients:
     features = context.to(weights.gate.dtype)
     grad = grad.to(weights.gate.dtype)
     if weights.reduce is None:
         grad_context, grad_gate = convolve_backward(grad, features, weights.gate)
-        return GateGradients(grad_context.to(context.dtype), GateWeights(None, grad_gate))
+        return GateGradients(grad_context.to(context.dtype), ReduceAndGate(None, grad_gate))
     grad_hidden, grad_gate = convolve_backward(grad, hidden, weights.gate)
     grad_hidden = torch.ops.aten.threshold_backward(grad_hidden, hidden, 0)
     grad_context, grad_reduce = convolve_backward(grad_hidden, features, weights.reduce)
-    return GateGradients(grad_context.to(context.dtype), GateWeights(grad_reduce, grad_gate))
+    return GateGradients(grad_context.to(context.dtype), ReduceAndGate(grad_reduce, grad_gate))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from . import steps
-from .gate_networks import GateGradients, GateWeights, SpatialGate, TemporalGate
+from .gate_networks import GateGradients, ReduceAndGate, SpatialGate, TemporalGate
 from .registration import compiled
 
 Networks = tuple[TemporalGate | None, SpatialGate | None]
@@ -47,8 +47,8 @@ def gate_networks(weights: Sequence[torch.Tensor | None], num_segments: int) -> 
     return (
         None
         if temporal_gate is None
-        else TemporalGate(GateWeights(temporal_reduce, temporal_gate), num_segments),
-        None if spatial_gate is None else SpatialGate(GateWeights(spatial_reduce, spatial_gate)),
+        else TemporalGate(ReduceAndGate(temporal_reduce, temporal_gate), num_segments),
+        None if spatial_gate is None else SpatialGate(ReduceAndGate(spatial_reduce, spatial_gate)),
     )
 
 
@@ -109,7 +109,7 @@ def network_gradients(
 ) -> GateGradients:
     """Return the gradients of the mean of each group and of the weights of the gate network."""
     if network is None:
-        return GateGradients(None, GateWeights(None, None))
+        return GateGradients(None, ReduceAndGate(None, None))
     grad_logits = steps.gate_gradient(
         sums,
         branch.gate,
