@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 from devices import gpu_info
+
+from stc_ops import measuring
+
+ALLOCATOR = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser):
@@ -15,6 +17,16 @@ def pytest_addoption(parser):
         action="store_true",
         help="also measure torch.compile, of the reference and of eager.py (for seconds per row)",
     )
+    parser.addoption(
+        "--return-memory",
+        action="store_true",
+        help="let freed memory go back to the kernel, as glibc does by itself",
+    )
+
+
+def pytest_configure(config):
+    returns = config.getoption("--return-memory")
+    config.stash[ALLOCATOR] = "default" if returns else measuring.allocator()
 
 
 @pytest.fixture
@@ -36,7 +48,7 @@ def _float32_is_float32():
 
 def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info["torch"] = torch.__version__
-    machine_info["allocator"] = os.environ.get("GLIBC_TUNABLES", "default")
+    machine_info["allocator"] = config.stash[ALLOCATOR]
     machine_info["threads"] = torch.get_num_threads()
     machine_info["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     machine_info.update(gpu_info())
@@ -65,6 +77,7 @@ RATIOS = {
     "x compiled": "times_compiled",
     "x compiled eager": "times_compiled_eager",
     "x saving": "times_saving",
+    "x plain": "times_plain",
 }
 
 

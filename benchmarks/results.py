@@ -151,5 +151,6 @@ def _machine(info: Mapping[str, Any]) -> str:
     if "gpu" in info:
         settings.append(f"{info['gpu']} (driver {info['driver']}, CUDA {info['cuda']}, no TF32)")
     if (allocator := info.get("allocator", "default")) != "default":
-        settings.append(f"`GLIBC_TUNABLES={allocator}`")
+        is_tunables = allocator.startswith("glibc.")
+        settings.append(f"`GLIBC_TUNABLES={allocator}`" if is_tunables else allocator)
     return ", ".join([processor, *settings])

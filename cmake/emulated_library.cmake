@@ -7,7 +7,10 @@ if(NOT TARGET stc_emulator)
 endif()
 
 stc_add_emulated_kernel_tables()
-add_library(stc_ops_emulated MODULE csrc/schemas.cpp ${stc_emulated_kernels_objects})
+add_library(stc_ops_emulated MODULE
+  csrc/schemas.cpp
+  csrc/refine/gate_network_operators.cpp
+  ${stc_emulated_kernels_objects})
 stc_add_boundary(stc_ops_emulated stc_ops_emulated CPU)
 target_compile_definitions(stc_ops_emulated PRIVATE STC_CUDA STC_EMULATED_CUDA)
 target_link_libraries(stc_ops_emulated PRIVATE stc_emulator)

@@ -17,8 +17,11 @@ function(stc_add_boundary target namespace dispatch_key)
     csrc/moments/moments_boundary.cpp
     csrc/gate/gate_boundary.cpp
     csrc/batch_norm/batch_norm_boundary.cpp
+    csrc/batch_norm/normalization.cpp
     csrc/shift/shift_split_boundary.cpp
+    csrc/refine/gate_network.cpp
     csrc/refine/refine_boundary.cpp
+    csrc/refine/refine_bn_relu_boundary.cpp
     csrc/residual/residual_boundary.cpp)
   target_compile_features(${target} PRIVATE cxx_std_20)
   target_include_directories(${target} PRIVATE csrc)
@@ -34,7 +37,11 @@ function(stc_add_boundary target namespace dispatch_key)
   set_target_properties(${target} PROPERTIES SKIP_BUILD_RPATH ON)
 endfunction()
 
-pybind11_add_module(_C csrc/bindings.cpp csrc/schemas.cpp csrc/common/huge_pages.cpp)
+pybind11_add_module(_C
+  csrc/bindings.cpp
+  csrc/schemas.cpp
+  csrc/refine/gate_network_operators.cpp
+  csrc/common/huge_pages.cpp)
 stc_add_boundary(_C stc_ops CPU)
 target_link_libraries(_C PRIVATE stc_kernels)
 target_compile_definitions(_C PRIVATE

@@ -21,11 +21,70 @@ STC_SCHEMAS(m) {
       "spatial_gate_backward(Tensor grad, Tensor y, Tensor logits, SymInt num_segments) -> "
       "(Tensor, Tensor)");
 
-  // Steps of the fused operators, which stc_ops/operators puts together. `coefficients` are the
-  // rows (scale, shift, mean, rstd) of C channels, `grad_coefficients` (slope, offset): the
-  // gradient of z is scale * d + slope * z + offset, for d, the gradient of scale * z + shift.
+  // The fused operators: in evaluation, in training, and backward. What they return beside their
+  // results, `coefficients` and what is kept per group, is for backward.
+  m.def(
+      "bn_relu_shift_split(Tensor u, Tensor? weight, Tensor? bias, Tensor? running_mean, "
+      "Tensor? running_var, float eps, SymInt num_segments, SymInt spatial_channels, SymInt fold, "
+      "SymInt stride) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "bn_relu_shift_split_training(Tensor u, Tensor? weight, Tensor? bias, "
+      "Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor(c!)? num_batches_tracked, "
+      "float momentum, float eps, SymInt num_segments, SymInt spatial_channels, SymInt fold, "
+      "SymInt stride) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "bn_relu_shift_split_backward(Tensor grad_spatial, Tensor grad_temporal, Tensor u, "
+      "Tensor coefficients, bool training, SymInt num_segments, SymInt spatial_channels, "
+      "SymInt fold, SymInt stride) -> (Tensor, Tensor, Tensor)");
+
+  m.def(
+      "refine_bn_relu(Tensor? spatial_y, Tensor? temporal_y, Tensor? weight, Tensor? bias, "
+      "Tensor? running_mean, Tensor? running_var, float eps, Tensor? temporal_reduce, "
+      "Tensor? temporal_gate, Tensor? spatial_reduce, Tensor? spatial_gate, SymInt num_segments) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "refine_bn_relu_training(Tensor? spatial_y, Tensor? temporal_y, Tensor? weight, "
+      "Tensor? bias, Tensor(a!)? running_mean, Tensor(b!)? running_var, "
+      "Tensor(c!)? num_batches_tracked, float momentum, float eps, Tensor? temporal_reduce, "
+      "Tensor? temporal_gate, Tensor? spatial_reduce, Tensor? spatial_gate, SymInt num_segments) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "refine_bn_relu_backward(Tensor grad, Tensor? spatial_y, Tensor? temporal_y, "
+      "Tensor coefficients, Tensor frame_mean, Tensor frame_m2, Tensor frame_gate, "
+      "Tensor frame_hidden, Tensor pixel_mean, Tensor pixel_m2, Tensor pixel_gate, "
+      "Tensor pixel_hidden, Tensor? temporal_reduce, Tensor? temporal_gate, "
+      "Tensor? spatial_reduce, Tensor? spatial_gate, bool training, SymInt num_segments) -> "
+      "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+
+  m.def(
+      "bn_add_relu(Tensor w, Tensor identity, Tensor? weight, Tensor? bias, Tensor? running_mean, "
+      "Tensor? running_var, float eps, Tensor? identity_weight, Tensor? identity_bias, "
+      "Tensor? identity_running_mean, Tensor? identity_running_var, float identity_eps) -> "
+      "(Tensor, Tensor, Tensor)");
+  m.def(
+      "bn_add_relu_training(Tensor w, Tensor identity, Tensor? weight, Tensor? bias, "
+      "Tensor(a!)? running_mean, Tensor(b!)? running_var, Tensor(c!)? num_batches_tracked, "
+      "bool training, float momentum, float eps, Tensor? identity_weight, Tensor? identity_bias, "
+      "Tensor(d!)? identity_running_mean, Tensor(e!)? identity_running_var, "
+      "Tensor(f!)? identity_num_batches_tracked, bool identity_training, "
+      "float identity_momentum, float identity_eps) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "bn_add_relu_backward(Tensor grad, Tensor out, Tensor w, Tensor? identity, "
+      "Tensor coefficients, Tensor? identity_coefficients, bool training, bool identity_training) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+
+  // Their pieces, between which synchronized batch norm collects statistics of other processes.
+  // `coefficients` are the rows (scale, shift, mean, rstd) of C channels, `grad_coefficients`
+  // (slope, offset): the gradient of z is scale * d + slope * z + offset, for d, the gradient of
+  // scale * z + shift.
   m.def("spatial_moments(Tensor y) -> (Tensor, Tensor)");
   m.def("temporal_moments(Tensor y, SymInt num_segments) -> (Tensor, Tensor)");
+  m.def(
+      "gate_network(Tensor context, Tensor? reduce, Tensor gate, SymInt num_segments) -> "
+      "(Tensor, Tensor)");
+  m.def(
+      "gate_network_backward(Tensor grad, Tensor context, Tensor hidden, Tensor? reduce, "
+      "Tensor gate, SymInt num_segments) -> (Tensor, Tensor, Tensor)");
   m.def(
       "gated_channel_moments(Tensor mean, Tensor m2, Tensor? logits, SymInt group_size) -> "
       "(Tensor, Tensor)");

@@ -11,6 +11,7 @@ if find_spec("stc_ops._C") is None:
 from . import cost, models, nn
 from .backends import available_backends, use_backend
 from .config import __version__, show_config
+from .memory import keep_freed_memory
 from .models import optimize_for_inference
 from .operators import (
     BatchNorm,
@@ -36,6 +37,7 @@ __all__ = [
     "bn_relu_shift",
     "bn_relu_shift_split",
     "cost",
+    "keep_freed_memory",
     "models",
     "nn",
     "optimize_for_inference",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import nn
 
+from .memory import keep_freed_memory
 from .operators.checks import accumulation_dtype
 
 EVICTED_CPU_BYTES = 64 * 2**20
@@ -46,6 +47,16 @@ def evicted_bytes(device: str) -> int:
     if device == "cuda":
         return 2 * torch.cuda.get_device_properties().L2_cache_size
     return EVICTED_CPU_BYTES
+
+
+def allocator() -> str:
+    """Let freed memory be kept, if the environment has no wishes, and return what is in force.
+
+    Else each round pays page faults, which vary from run to run by more than most differences.
+    """
+    if tunables := os.environ.get("GLIBC_TUNABLES"):
+        return tunables
+    return "freed memory kept" if keep_freed_memory() else "default"
 
 
 def seconds_of(function: Callable[[], object], now: Callable[[], Any]) -> float:

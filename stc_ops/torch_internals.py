@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -89,6 +89,11 @@ def handed_to_backward(name: str) -> Any:
 def has_kernel(operator: str, dispatch_key: str) -> bool:
     """Tell whether an operator, with its namespace, has a kernel of its own for a key."""
     return torch._C._dispatch_has_kernel_for_dispatch_key(operator, dispatch_key)
+
+
+def children_of(module: nn.Module) -> Iterable[nn.Module | None]:
+    """Return the layers of `module`, without looking for one that is there twice."""
+    return module._modules.values()
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from cases import (
     oracle,
     run_with_gradients,
 )
-from registered_calls import STEPS, registered_calls
+from registered_calls import UNRECORDED, registered_calls
 
 import stc_ops
 
@@ -41,9 +41,11 @@ def test_opcheck(name, memory_format):
     assert_opcheck(name, registered_calls(CLIPS, memory_format)[name])
 
 
-# The gates' backward has no derivative and says so; steps are called where nothing is recorded.
+# The gates' backward has no derivative and says so.
 DIFFERENTIABLE = [
-    name for name in REGISTERED if name not in (*STEPS, *(f"{gate}_backward" for gate in GATES))
+    name
+    for name in REGISTERED
+    if name not in (*UNRECORDED, *(f"{gate}_backward" for gate in GATES))
 ]
 
 
@@ -84,7 +86,9 @@ def test_fake_kernels_promise_the_real_strides(name, permutation, clips):
     for got, want in zip(fake, real, strict=True):
         assert got.shape == want.shape
         assert got.dtype == want.dtype
-        assert got.stride() == want.stride()
+        # Compiled code does not ask for the stride of a dimension of one element.
+        strides = zip(got.stride(), want.stride(), want.shape, strict=True)
+        assert all(fake == real for fake, real, size in strides if size > 1)
 
 
 @every_operator

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cases import GATES, OPERATORS, Clips, every_format
 
-from stc_ops.operators import steps
+from stc_ops.operators.registration import compiled
 
 LARGE = Clips(1, 8, 16, 4097, 4097)
 LAST = (-1, slice(None), -1, slice(-3, None))
@@ -121,10 +121,10 @@ def grad_coefficients(channels=LARGE.channels):
 def test_moments_beyond_32_bits(large_frames, memory_format):
     frames, pixels = large_frames(memory_format), 4097**2
     exact = frames[LAST].double()
-    mean, m2 = steps.spatial_moments(frames)
+    mean, m2 = compiled.spatial_moments(frames)
     torch.testing.assert_close(mean[-1].double(), exact.sum(-1) / pixels)
     torch.testing.assert_close(m2[-1].double(), exact.square().sum(-1), rtol=1e-5, atol=0)
-    mean, m2 = steps.temporal_moments(frames, LARGE.num_segments)
+    mean, m2 = compiled.temporal_moments(frames, LARGE.num_segments)
     torch.testing.assert_close(mean[LAST].double(), exact / LARGE.num_segments)
     torch.testing.assert_close(m2[LAST].double(), exact.square() * (1 - 1 / LARGE.num_segments))
 
@@ -134,14 +134,14 @@ def test_moments_beyond_32_bits(large_frames, memory_format):
 def test_shift_split_beyond_32_bits(large_frames, memory_format):
     u, split = large_frames(memory_format), (LARGE.num_segments, 12, 2, 1)
     rectified = torch.relu(2 * u[LAST])
-    spatial, temporal = steps.shift_split(u, coefficients(), *split)
+    spatial, temporal = compiled.shift_split(u, coefficients(), *split)
     assert torch.equal(spatial[LAST][4:], rectified[4:12])
     assert torch.equal(spatial[-2, :2, -1, -3:], rectified[:2])
     assert torch.equal(temporal[LAST], rectified[12:])
     passed = (spatial, temporal, u, coefficients())
-    sums = steps.shift_split_backward_sums(*passed, *split)
+    sums = compiled.shift_split_backward_sums(*passed, *split)
     torch.testing.assert_close(sums[0, 4:], rectified[4:].float().sum(-1))
-    grad_u = steps.shift_split_backward(*passed, grad_coefficients(), *split)
+    grad_u = compiled.shift_split_backward(*passed, grad_coefficients(), *split)
     expected = (2 * rectified.double() + u[LAST].double())[4:]
     torch.testing.assert_close(grad_u[LAST][4:].double(), expected, rtol=2**-8, atol=0)
 
@@ -154,17 +154,17 @@ def test_refine_beyond_32_bits(large_frames, memory_format):
     gates = (torch.full((LARGE.frames[0], 12), 0.5), of_pixels)
     means = tuple(gate.zero_() if gate.ndim == 2 else gate for gate in (gates[0].clone(), gates[1]))
     frames, segments = torch.cat([y[LAST] for y in branches]), LARGE.num_segments
-    out = steps.refine(*branches, *gates, coefficients(), segments)
+    out = compiled.refine(*branches, *gates, coefficients(), segments)
     rectified = torch.relu(frames)
     assert torch.equal(out[LAST], rectified)
-    of_frames, of_clip = steps.refine_backward_sums(
+    of_frames, of_clip = compiled.refine_backward_sums(
         out, *branches, *gates, *means, coefficients(), segments
     )
     last_frame = LARGE.frames[0] - 1
     torch.testing.assert_close(of_frames[last_frame], rectified[:12].float().sum(-1))
     assert torch.equal(of_clip[0, :, -1, -3:], rectified[12:].float())
     none = (torch.zeros(LARGE.frames[0], 12), of_clip[:1].zero_())
-    grads = steps.refine_backward(
+    grads = compiled.refine_backward(
         out, *branches, *gates, *none, coefficients(), grad_coefficients(), segments
     )
     expected = rectified.double() + frames.double() / 4
@@ -177,17 +177,17 @@ def test_refine_beyond_32_bits(large_frames, memory_format):
 def test_add_relu_beyond_32_bits(large_frames, memory_format):
     w = large_frames(memory_format)
     rectified = torch.relu(w[LAST].double())
-    out = steps.add_relu(w, w, coefficients(), None)
+    out = compiled.add_relu(w, w, coefficients(), None)
     torch.testing.assert_close(out[LAST].double(), 3 * rectified, rtol=2**-8, atol=0)
     del out
-    sums, d = steps.add_relu_backward_sums(w, w, w, None, coefficients(), None)
+    sums, d = compiled.add_relu_backward_sums(w, w, w, None, coefficients(), None)
     torch.testing.assert_close(sums[0].double(), rectified.sum(-1))
     assert torch.equal(d[LAST].double(), rectified)
     plain = (coefficients(), None, grad_coefficients(), None)
-    grad_w, _ = steps.add_relu_backward(d, None, w, None, *plain)
+    grad_w, _ = compiled.add_relu_backward(d, None, w, None, *plain)
     expected = 2 * rectified + w[LAST].double()
     torch.testing.assert_close(grad_w[LAST].double(), expected, rtol=2**-8, atol=0)
     del d, grad_w
     both = (coefficients(), coefficients(), grad_coefficients(), grad_coefficients())
-    for grad in steps.add_relu_backward(w, w, w, w, *both):
+    for grad in compiled.add_relu_backward(w, w, w, w, *both):
         torch.testing.assert_close(grad[LAST].double(), expected, rtol=2**-8, atol=0)

@@ -57,7 +57,7 @@ def of_dtype(arguments, dtype):
     def converted(value):
         if value is torch.float32:  # an argument that is a dtype
             return dtype
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             return value
         is_frames = value.ndim == 4 and value.shape[0] == frames
         return value.to(dtype) if is_frames or dtype == torch.float64 else value

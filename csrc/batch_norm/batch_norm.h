@@ -83,6 +83,17 @@ struct SumRowsArguments {
   E* out;
 };
 
+// What a batch moves, in place: nothing where `mean` and `var` are null, no counter where it is
+// null. `unbiased` turns the biased variance of the batch into the unbiased one.
+template <typename E>
+struct RunningStatistics {
+  E* mean;
+  E* var;
+  int64_t* num_batches_tracked;
+  double momentum;
+  double unbiased;
+};
+
 // weight * (z - mean) * rstd + bias as scale * z + shift, for rstd = 1 / sqrt(var + eps), computed
 // in double. Where weight is null it is 1, where bias is null it is 0.
 template <typename E>
@@ -97,13 +108,16 @@ struct CoefficientsArguments {
   E* shift;
   E* mean_out;
   E* rstd;
+  RunningStatistics<E> running;
 };
 
 // Slope and offset of the gradient scale * d + slope * z + offset of z, computed in double from the
-// means over all elements of d and of d * (z - mean).
+// sums of d and of d * (z - mean) over `count` elements; 0 is the count of constant statistics.
+// The gradients of weight and bias too, where they are not null.
 template <typename E>
 struct GradCoefficientsArguments {
   int64_t channels;
+  int64_t count;
   const E* sums;
   const E* products;
   const E* scale;
@@ -111,6 +125,8 @@ struct GradCoefficientsArguments {
   const E* rstd;
   E* slope;
   E* offset;
+  E* grad_weight;
+  E* grad_bias;
 };
 
 // Groups are taken in blocks: of rows of channels, or all of one outer index.

@@ -1,5 +1,4 @@
-#include <optional>
-#include <tuple>
+#include "batch_norm/batch_norm_boundary.h"
 
 #include "common/groups.h"
 #include "common/launch.h"
@@ -13,8 +12,7 @@ struct BlockMoments {
   Tensor values;
 
   BlockMoments(const Tensor& like, const GroupShape& shape)
-      : values(torch::stable::new_empty(like, {2, blocks_of(shape), shape.channels},
-                                        ScalarType::Double)) {}
+      : values(empty(like, {2, blocks_of(shape), shape.channels}, ScalarType::Double)) {}
 
   double* mean() const { return data_of<double>(values); }
   double* m2() const { return mean() + values.size(1) * values.size(2); }
@@ -24,7 +22,7 @@ struct BlockMoments {
 template <typename E>
 Tensor merge_blocks(const char* name, const GroupShape& shape, int64_t group_size,
                     const Tensor& like, const BlockMoments& blocks) {
-  const Tensor moments = torch::stable::new_empty(like, {2, shape.channels});
+  const Tensor moments = empty(like, {2, shape.channels});
   const MergedMomentsArguments<E> arguments{
       shape,       group_size,          blocks.mean(),
       blocks.m2(), data_of<E>(moments), data_of<E>(moments) + shape.channels};
@@ -33,20 +31,22 @@ Tensor merge_blocks(const char* name, const GroupShape& shape, int64_t group_siz
   return moments;
 }
 
+}  // namespace
+
 std::tuple<Tensor, Tensor> gated_channel_moments(const Tensor& mean, const Tensor& m2,
                                                  const std::optional<Tensor>& logits,
                                                  int64_t group_size) {
   constexpr const char* kName = "gated_channel_moments";
   const Groups groups(kName, mean);
   const Groups m2_groups(kName, "m2", m2, groups);
-  const Tensor gate = logits ? groups.empty_like() : torch::stable::new_empty(mean, {0});
+  const Tensor gate = logits ? groups.empty_like() : empty(mean, {0});
   const std::optional<Groups> given =
       logits ? std::optional<Groups>(Groups(kName, "logits", *logits, groups)) : std::nullopt;
   const GroupShape& shape = groups.shape();
   STD_TORCH_CHECK(group_size >= 1, kName, ": group_size must be at least 1, got ", group_size);
   // A process without frames, whose moments others will not count.
   if (shape.size() == 0) return {gate, torch::stable::new_zeros(mean, {2, shape.channels})};
-  Tensor moments = torch::stable::new_empty(mean, {0});
+  Tensor moments = empty(mean, {0});
   dispatch_dtype(kName, mean.scalar_type(), [&](auto element) {
     using T = decltype(element);
     using E = Accumulate<T>;
@@ -65,75 +65,6 @@ std::tuple<Tensor, Tensor> gated_channel_moments(const Tensor& mean, const Tenso
   return {gate, moments};
 }
 
-// body(E), for what is kept in float or double.
-template <typename Body>
-void dispatch_accumulate_dtype(const char* name, ScalarType dtype, const Body& body) {
-  STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double, name,
-                  ": expected float32 or float64");
-  dispatch_dtype(name, dtype, [&](auto element) { body(Accumulate<decltype(element)>{}); });
-}
-
-Tensor batch_norm_coefficients(const Tensor& moments, const std::optional<Tensor>& weight,
-                               const std::optional<Tensor>& bias, double eps) {
-  constexpr const char* kName = "batch_norm_coefficients";
-  STD_TORCH_CHECK(moments.dim() == 2 && moments.size(0) == 2, kName, ": moments must be (2, C)");
-  const int64_t channels = moments.size(1);
-  for (const auto* given : {&weight, &bias})
-    if (*given) check_like(kName, "weight or bias", **given, {channels}, moments.scalar_type());
-  const auto dense = [](const std::optional<Tensor>& values) {
-    return values ? std::optional<Tensor>(torch::stable::contiguous(*values)) : std::nullopt;
-  };
-  const std::optional<Tensor> scales = dense(weight), shifts = dense(bias);
-  const Tensor from = torch::stable::contiguous(moments);
-  const Tensor coefficients = torch::stable::new_empty(moments, {4, channels});
-  dispatch_accumulate_dtype(kName, moments.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    const E* mean = const_data_of<E>(from);
-    E* out = data_of<E>(coefficients);
-    const CoefficientsArguments<E> arguments{channels,
-                                             eps,
-                                             mean,
-                                             mean + channels,
-                                             scales ? const_data_of<E>(*scales) : nullptr,
-                                             shifts ? const_data_of<E>(*shifts) : nullptr,
-                                             out,
-                                             out + channels,
-                                             out + 2 * channels,
-                                             out + 3 * channels};
-    launch(kName, group_kernels<E>().coefficients, arguments, column_units(channels), 4 * channels);
-  });
-  return coefficients;
-}
-
-// The gradient of z is scale * d + slope * z + offset: slope and offset.
-Tensor batch_norm_grad_coefficients(const Tensor& mean_sums, const Tensor& coefficients) {
-  constexpr const char* kName = "batch_norm_grad_coefficients";
-  STD_TORCH_CHECK(coefficients.dim() == 2 && coefficients.size(0) == 4, kName,
-                  ": coefficients must be (4, C)");
-  const int64_t channels = coefficients.size(1);
-  check_like(kName, "mean_sums", mean_sums, {2, channels}, coefficients.scalar_type());
-  const Tensor sums = torch::stable::contiguous(mean_sums);
-  const Tensor from = torch::stable::contiguous(coefficients);
-  const Tensor gradient = torch::stable::new_empty(coefficients, {2, channels});
-  dispatch_accumulate_dtype(kName, coefficients.scalar_type(), [&](auto element) {
-    using E = decltype(element);
-    const E* forward = const_data_of<E>(from);
-    const E* sum = const_data_of<E>(sums);
-    E* out = data_of<E>(gradient);
-    const GradCoefficientsArguments<E> arguments{channels,
-                                                 sum,
-                                                 sum + channels,
-                                                 forward,
-                                                 forward + 2 * channels,
-                                                 forward + 3 * channels,
-                                                 out,
-                                                 out + channels};
-    launch(kName, group_kernels<E>().grad_coefficients, arguments, column_units(channels),
-           2 * channels);
-  });
-  return gradient;
-}
-
 Tensor gated_channel_sums(const Tensor& sums, const std::optional<Tensor>& gate,
                           const std::optional<Tensor>& mean, const Tensor& coefficients,
                           int64_t first_channel) {
@@ -147,9 +78,9 @@ Tensor gated_channel_sums(const Tensor& sums, const std::optional<Tensor>& gate,
     gates.emplace(kName, "gate", *gate, groups.one());
     means.emplace(kName, "mean", *mean, groups.one());
   }
-  const Tensor blocks = torch::stable::new_empty(sums, {blocks_of(shape), 2, shape.channels});
-  const Tensor out = torch::stable::new_empty(sums, {2, shape.channels});
-  dispatch_accumulate_dtype(kName, sums.scalar_type(), [&](auto element) {
+  const Tensor blocks = empty(sums, {blocks_of(shape), 2, shape.channels});
+  const Tensor out = empty(sums, {2, shape.channels});
+  dispatch_sums_dtype(kName, sums.scalar_type(), [&](auto element) {
     using E = decltype(element);
     const int64_t all_channels = coefficients.size(1);
     const ChannelSumsArguments<E> arguments{
@@ -179,7 +110,7 @@ Tensor gate_gradient(const Tensor& sums, const Tensor& gate, const Tensor& mean,
   std::optional<Groups> second;
   if (m2) second.emplace(kName, "m2", *m2, groups.one());
   const Tensor grad_logits = groups.one().empty_like();
-  dispatch_accumulate_dtype(kName, sums.scalar_type(), [&](auto element) {
+  dispatch_sums_dtype(kName, sums.scalar_type(), [&](auto element) {
     using E = decltype(element);
     const E* gradient = const_data_of<E>(grad_coefficients) + first_channel;
     const GateGradientArguments<E> arguments{shape,
@@ -199,13 +130,10 @@ Tensor gate_gradient(const Tensor& sums, const Tensor& gate, const Tensor& mean,
   return grad_logits;
 }
 
-}  // namespace
 }  // namespace stc
 
 STC_KERNELS(m) {
   m.impl("gated_channel_moments", stc::kBoxed<stc::gated_channel_moments>);
-  m.impl("batch_norm_coefficients", stc::kBoxed<stc::batch_norm_coefficients>);
-  m.impl("batch_norm_grad_coefficients", stc::kBoxed<stc::batch_norm_grad_coefficients>);
   m.impl("gated_channel_sums", stc::kBoxed<stc::gated_channel_sums>);
   m.impl("gate_gradient", stc::kBoxed<stc::gate_gradient>);
 }

@@ -252,17 +252,31 @@ void sum_rows_forward(const SumRowsArguments<E>& a, int64_t begin, int64_t end) 
 }
 
 template <typename E>
+void move_running_statistics(const RunningStatistics<E>& running, int64_t channel, double mean,
+                             double var) {
+  if (channel == 0 && running.num_batches_tracked != nullptr) ++*running.num_batches_tracked;
+  if (running.mean == nullptr) return;
+  const auto move = [&](E& statistic, double batch) {
+    const double kept = (1 - running.momentum) * static_cast<double>(statistic);
+    statistic = static_cast<E>(running.momentum * batch + kept);
+  };
+  move(running.mean[channel], mean);
+  move(running.var[channel], var * running.unbiased);
+}
+
+template <typename E>
 void coefficients_forward(const CoefficientsArguments<E>& a, int64_t begin, int64_t end) {
   for_each_column(begin, end, a.channels, [&](int64_t channel) {
-    const double mean = a.mean[channel];
+    const double mean = a.mean[channel], var = a.var[channel];
     const double weight = a.weight == nullptr ? 1 : static_cast<double>(a.weight[channel]);
     const double bias = a.bias == nullptr ? 0 : static_cast<double>(a.bias[channel]);
-    const double rstd = 1 / std::sqrt(static_cast<double>(a.var[channel]) + a.eps);
+    const double rstd = 1 / std::sqrt(var + a.eps);
     const double scale = rstd * weight;
     a.scale[channel] = static_cast<E>(scale);
     a.shift[channel] = static_cast<E>(bias - mean * scale);
     a.mean_out[channel] = a.mean[channel];
     a.rstd[channel] = static_cast<E>(rstd);
+    move_running_statistics(a.running, channel, mean, var);
   });
 }
 
@@ -271,11 +285,14 @@ void grad_coefficients_forward(const GradCoefficientsArguments<E>& a, int64_t be
   for_each_column(begin, end, a.channels, [&](int64_t channel) {
     const double scale = a.scale[channel], mean = a.mean[channel], rstd = a.rstd[channel];
     const double sum = a.sums[channel], product = a.products[channel];
-    // As of constant statistics, which need not be finite.
-    const bool none = sum == 0 && product == 0;
-    const double per_deviation = rstd * rstd * product;
+    const double per_deviation = rstd * rstd * product / static_cast<double>(a.count);
+    const double per_element = sum / static_cast<double>(a.count);
+    // Constant statistics need not be finite.
+    const bool none = a.count == 0 || (sum == 0 && product == 0);
     a.slope[channel] = none ? 0 : static_cast<E>(-scale * per_deviation);
-    a.offset[channel] = none ? 0 : static_cast<E>(scale * (mean * per_deviation - sum));
+    a.offset[channel] = none ? 0 : static_cast<E>(scale * (mean * per_deviation - per_element));
+    if (a.grad_weight != nullptr) a.grad_weight[channel] = static_cast<E>(product * rstd);
+    if (a.grad_bias != nullptr) a.grad_bias[channel] = a.sums[channel];
   });
 }
 

@@ -1,14 +1,23 @@
 #include "common/frames.h"
 
+#include <algorithm>
+
 #include "common/launch.h"
 
 namespace stc {
 namespace {
 
+// The i-th dimension of `dims`, from the innermost on.
+int64_t from_innermost(int64_t i, int64_t dims, MemoryFormat memory_format) {
+  constexpr int kChannelsLast[4] = {1, 3, 2, 0};
+  return memory_format == MemoryFormat::ChannelsLast ? kChannelsLast[i] : dims - 1 - i;
+}
+
 bool is_dense(const Tensor& t, MemoryFormat memory_format) {
-  constexpr int kInnermostFirst[2][4] = {{3, 2, 1, 0}, {1, 3, 2, 0}};
+  const int64_t dims = t.dim();
   int64_t expected = 1;
-  for (const int dim : kInnermostFirst[memory_format == MemoryFormat::ChannelsLast]) {
+  for (int64_t i = 0; i < dims; ++i) {
+    const int64_t dim = from_innermost(i, dims, memory_format);
     if (t.size(dim) != 1 && t.stride(dim) != expected) return false;
     expected *= t.size(dim);
   }
@@ -24,13 +33,12 @@ const Tensor& checked_frames(const char* operator_name, const char* argument,
   return frames;
 }
 
-// A call through the dispatcher costs a microsecond, more than looking at the strides.
-Tensor dense(const Tensor& frames, MemoryFormat memory_format) {
-  return is_dense(frames, memory_format) ? frames
-                                         : torch::stable::contiguous(frames, memory_format);
-}
-
 }  // namespace
+
+Tensor dense(const Tensor& tensor, MemoryFormat memory_format) {
+  return is_dense(tensor, memory_format) ? tensor
+                                         : torch::stable::contiguous(tensor, memory_format);
+}
 
 // As for a single channel or a single pixel: the fake kernels do the same.
 MemoryFormat memory_format_of(const Tensor& frames) {
@@ -62,12 +70,35 @@ FrameShape Frames::shape(int64_t num_segments) const {
           tensor_.size(2),        tensor_.size(3), is_channels_last()};
 }
 
+Tensor empty(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
+             std::optional<ScalarType> dtype, MemoryFormat memory_format) {
+  constexpr int64_t kMostDims = 4;
+  const auto dims = static_cast<int64_t>(sizes.size());
+  STD_TORCH_CHECK(dims <= kMostDims, "at most 4 dimensions, got ", dims);
+  int64_t strides[kMostDims], stride = 1;
+  for (int64_t i = 0; i < dims; ++i) {
+    const int64_t dim = from_innermost(i, dims, memory_format);
+    strides[dim] = stride;
+    const int64_t size = sizes[static_cast<size_t>(dim)];
+    // Of tensors without elements too as PyTorch has them.
+    stride *= memory_format == MemoryFormat::ChannelsLast ? size : std::max<int64_t>(size, 1);
+  }
+  int32_t device_type = 0, device_index = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
+  const auto of_dtype = torch::stable::detail::from(dtype ? *dtype : like.scalar_type());
+  AtenTensorHandle created = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      dims, sizes.data(), strides, torch::stable::detail::to<int32_t>(of_dtype), device_type,
+      device_index, &created));
+  return Tensor(created);
+}
+
 Tensor empty_frames(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
                     ScalarType dtype, MemoryFormat memory_format) {
-  const Tensor empty =
-      torch::stable::empty(sizes, dtype, std::nullopt, like.device(), std::nullopt, memory_format);
-  prepare_output(empty);
-  return empty;
+  const Tensor frames = empty(like, sizes, dtype, memory_format);
+  prepare_output(frames);
+  return frames;
 }
 
 ScalarType accumulate_dtype(ScalarType dtype) {

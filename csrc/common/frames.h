@@ -6,6 +6,8 @@
 #include <torch/headeronly/core/MemoryFormat.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <optional>
+
 #include "common/view.h"
 #include "common/work.h"
 
@@ -14,6 +16,7 @@ namespace stc {
 using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
+using OptionalTensor = std::optional<Tensor>;
 
 // Frames in a dense memory format: their own if it is one of the two, else a contiguous copy.
 class Frames {
@@ -41,6 +44,17 @@ class Frames {
 // Contiguous wins where both formats fit.
 MemoryFormat memory_format_of(const Tensor& frames);
 
+// Itself if it is in a dense format already. A call through the dispatcher costs a microsecond,
+// more than looking at the strides.
+Tensor dense(const Tensor& tensor, MemoryFormat memory_format = MemoryFormat::Contiguous);
+
+// Dense, on the device of `like` and in its dtype unless told otherwise. torch::stable::new_empty
+// goes through the dispatcher, which costs more than many a kernel on small tensors.
+Tensor empty(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
+             std::optional<ScalarType> dtype = std::nullopt,
+             MemoryFormat memory_format = MemoryFormat::Contiguous);
+
+// Empty too, for results as large as frames.
 Tensor empty_frames(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef sizes,
                     ScalarType dtype, MemoryFormat memory_format);
 

@@ -24,7 +24,7 @@ class Groups {
   }
 
   Groups(const Tensor& values, MemoryFormat memory_format)
-      : tensor_(torch::stable::contiguous(values, memory_format)), memory_format_(memory_format) {
+      : tensor_(dense(values, memory_format)), memory_format_(memory_format) {
     const bool innermost = memory_format == MemoryFormat::ChannelsLast;
     const int64_t pixels = values.dim() == 4 ? values.size(2) * values.size(3) : 1;
     shape_ = {values.size(0) * (innermost ? pixels : 1), values.size(1), innermost ? 1 : pixels};
@@ -79,6 +79,15 @@ inline void check_channels(const char* operator_name, const Tensor& rows, int64_
                   first_channel + channels, " channels on the device of the other tensors");
 }
 
+// body(E), for what is kept in float or double.
+template <typename Body>
+void dispatch_sums_dtype(const char* operator_name, ScalarType dtype, const Body& body) {
+  STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double, operator_name,
+                  ": expected float32 or float64");
+  dispatch_dtype(operator_name, dtype,
+                 [&](auto element) { body(Accumulate<decltype(element)>{}); });
+}
+
 // out = sum over the first dimension of terms, `rows` long.
 template <typename E>
 void sum_rows(const char* operator_name, int64_t rows, const Tensor& terms, const Tensor& out) {
@@ -94,9 +103,8 @@ class SumsOverFrames {
   SumsOverFrames(const Tensor& like, const FrameShape& shape, int64_t sets)
       : rows_(shape.elements() == 0 ? 1 : rows_of_sums(shape)),
         total_(shape.elements() == 0 ? torch::stable::new_zeros(like, {sets, shape.channels})
-                                     : torch::stable::new_empty(like, {sets, shape.channels})),
-        partial_(rows_ == 1 ? total_
-                            : torch::stable::new_empty(like, {rows_, sets, shape.channels})) {}
+                                     : empty(like, {sets, shape.channels})),
+        partial_(rows_ == 1 ? total_ : empty(like, {rows_, sets, shape.channels})) {}
 
   const Tensor& total() const { return total_; }
 

@@ -69,7 +69,7 @@ std::tuple<Tensor, Tensor> temporal_gate_backward(const Tensor& grad, const Tens
   const Frames frames(kName, "y", y);
   const Tensor dense_logits = frame_logits(kName, frames, logits);
   return gate_backward(kName, grad, frames, frames.spatial_view(), dense_logits,
-                       torch::stable::new_empty(dense_logits, dense_logits.sizes()));
+                       empty(dense_logits, dense_logits.sizes()));
 }
 
 Tensor spatial_gate(const Tensor& y, const Tensor& logits, int64_t num_segments) {

@@ -1,4 +1,4 @@
-#include <tuple>
+#include "moments/moments_boundary.h"
 
 #include "common/launch.h"
 #include "common/registration.h"
@@ -36,13 +36,16 @@ std::tuple<Tensor, Tensor> moments(const char* name, const Frames& frames, const
   return {mean, m2};
 }
 
+}  // namespace
+
 Tensor spatial_pool(const Tensor& y) {
   const Frames frames("spatial_pool", "y", y);
-  const Tensor out =
-      torch::stable::new_empty(y, {y.size(0), y.size(1)}, accumulate_dtype(y.scalar_type()));
+  const Tensor out = stc::empty(y, {y.size(0), y.size(1)}, accumulate_dtype(y.scalar_type()));
   mean("spatial_pool", frames, frames.spatial_view(), out);
   return out;
 }
+
+namespace {
 
 Tensor spatial_pool_backward(const Tensor& grad, int64_t height, int64_t width, ScalarType dtype,
                              MemoryFormat memory_format) {
@@ -58,10 +61,12 @@ Tensor spatial_pool_backward(const Tensor& grad, int64_t height, int64_t width, 
   return out.tensor();
 }
 
+}  // namespace
+
 std::tuple<Tensor, Tensor> spatial_moments(const Tensor& y) {
   const Frames frames("spatial_moments", "y", y);
   const auto empty = [&] {
-    return torch::stable::new_empty(y, {y.size(0), y.size(1)}, accumulate_dtype(y.scalar_type()));
+    return stc::empty(y, {y.size(0), y.size(1)}, accumulate_dtype(y.scalar_type()));
   };
   return moments("spatial_moments", frames, frames.spatial_view(), empty(), empty());
 }
@@ -85,6 +90,8 @@ std::tuple<Tensor, Tensor> temporal_moments(const Tensor& y, int64_t num_segment
   return moments("temporal_moments", frames, frames.temporal_view(num_segments), empty(), empty());
 }
 
+namespace {
+
 Tensor temporal_pool_backward(const Tensor& grad, int64_t num_segments, ScalarType dtype,
                               MemoryFormat memory_format) {
   constexpr const char* kName = "temporal_pool_backward";
@@ -102,6 +109,7 @@ Tensor temporal_pool_backward(const Tensor& grad, int64_t num_segments, ScalarTy
 }
 
 }  // namespace
+
 }  // namespace stc
 
 STC_KERNELS(m) {

@@ -1,5 +1,4 @@
-#include <optional>
-#include <tuple>
+#include "refine/refine_boundary.h"
 
 #include "common/groups.h"
 #include "common/launch.h"
@@ -7,8 +6,6 @@
 
 namespace stc {
 namespace {
-
-using OptionalTensor = std::optional<Tensor>;
 
 // The branches of STC that there are, in one memory format: spatial_y, gated per frame, and
 // temporal_y, gated per pixel.
@@ -49,9 +46,9 @@ class Branches {
   // (N*T, C), or (N, C, H, W) where gates are per pixel; `sets` of them in the first dimension.
   Tensor empty_groups(int branch, int64_t sets) const {
     const Tensor& frames = like();
-    if (!frames_[branch]) return torch::stable::new_empty(coefficients_, {0});
+    if (!frames_[branch]) return empty(coefficients_, {0});
     if (!gated_per_pixel(branch))
-      return torch::stable::new_empty(coefficients_, {sets * frames.size(0), channels_of(branch)});
+      return empty(coefficients_, {sets * frames.size(0), channels_of(branch)});
     return empty_frames(frames,
                         {sets * (frames.size(0) / num_segments_), channels_of(branch),
                          frames.size(2), frames.size(3)},
@@ -119,6 +116,15 @@ class Branches {
   std::optional<Groups> gates_[2];
 };
 
+Frames gradient_of(const char* name, const Branches& branches, const Tensor& grad) {
+  const Tensor& like = branches.like();
+  check_like(name, "grad", grad, {like.size(0), branches.channels(), like.size(2), like.size(3)},
+             like.scalar_type());
+  return Frames(name, "grad", grad, branches.memory_format());
+}
+
+}  // namespace
+
 Tensor refine(const OptionalTensor& spatial_y, const OptionalTensor& temporal_y,
               const OptionalTensor& frame_gate, const OptionalTensor& pixel_gate,
               const Tensor& coefficients, int64_t num_segments) {
@@ -136,14 +142,6 @@ Tensor refine(const OptionalTensor& spatial_y, const OptionalTensor& temporal_y,
   return out;
 }
 
-Frames gradient_of(const char* name, const Branches& branches, const Tensor& grad) {
-  const Tensor& like = branches.like();
-  check_like(name, "grad", grad, {like.size(0), branches.channels(), like.size(2), like.size(3)},
-             like.scalar_type());
-  return Frames(name, "grad", grad, branches.memory_format());
-}
-
-// (2 * N*T, C) for frames, (2 * N, C, H, W) for pixels: sums of d, then of d * (y - mean).
 std::tuple<Tensor, Tensor> refine_backward_sums(const Tensor& grad, const OptionalTensor& spatial_y,
                                                 const OptionalTensor& temporal_y,
                                                 const OptionalTensor& frame_gate,
@@ -201,7 +199,7 @@ std::tuple<Tensor, Tensor> refine_backward(
       branches.groups_of(1, "grad_pixel_mean", grad_pixel_mean)};
   check_channels(kName, grad_coefficients, 2, 0, branches.channels());
   const FrameShape shape = branches.shape();
-  const Tensor none = torch::stable::new_empty(coefficients, {0}, grad.scalar_type());
+  const Tensor none = empty(coefficients, {0}, grad.scalar_type());
   Tensor grads[2] = {none, none};
   for (int branch = 0; branch < 2; ++branch) {
     STD_TORCH_CHECK(grad_means[branch].has_value() == branches.gated(branch), kName,
@@ -230,7 +228,6 @@ std::tuple<Tensor, Tensor> refine_backward(
   return {grads[0], grads[1]};
 }
 
-}  // namespace
 }  // namespace stc
 
 STC_KERNELS(m) {

@@ -1,6 +1,7 @@
 #include <optional>
 #include <tuple>
 
+#include "batch_norm/normalization.h"
 #include "common/groups.h"
 #include "common/launch.h"
 #include "common/registration.h"
@@ -8,7 +9,7 @@
 namespace stc {
 namespace {
 
-using Coefficients = std::optional<Tensor>;
+using Coefficients = OptionalTensor;
 
 void check_coefficients(const char* name, const Frames& w, const Tensor& coefficients,
                         const Coefficients& identity_coefficients) {
@@ -106,7 +107,7 @@ std::tuple<Tensor, Tensor> add_relu_backward_sums(const Tensor& grad, const Tens
   const FrameShape shape = inputs.w.shape(1);
   const SumsOverFrames sums(coefficients, shape, identity_coefficients ? 3 : 2);
   const Tensor grad_identity =
-      identity_coefficients ? torch::stable::new_empty(w, {0}) : empty_like_frames(inputs.w);
+      identity_coefficients ? stc::empty(w, {0}) : empty_like_frames(inputs.w);
   dispatch_dtype(kName, w.scalar_type(), [&](auto element) {
     using T = decltype(element);
     auto arguments = inputs.arguments<T>(coefficients, identity_coefficients);
@@ -137,7 +138,7 @@ std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const std::opti
     check_channels(kName, *identity_grad_coefficients, 2, 0, inputs.w.channels());
   const Tensor grad_w = empty_like_frames(inputs.w);
   const Tensor grad_identity =
-      identity_coefficients ? empty_like_frames(inputs.w) : torch::stable::new_empty(w, {0});
+      identity_coefficients ? empty_like_frames(inputs.w) : stc::empty(w, {0});
   dispatch_dtype(kName, w.scalar_type(), [&](auto element) {
     using T = decltype(element);
     using E = Accumulate<T>;
@@ -159,10 +160,78 @@ std::tuple<Tensor, Tensor> add_relu_backward(const Tensor& grad, const std::opti
   return {grad_w, grad_identity};
 }
 
+// The result, the coefficients, and those of the identity where it is normalized.
+std::tuple<Tensor, Tensor, Tensor> normalize_add_relu(const char* name, const Tensor& w,
+                                                      const Tensor& identity, const BatchNorm& bn,
+                                                      const BatchNorm& identity_bn) {
+  const Tensor coefficients = coefficients_of_frames(name, bn, w);
+  if (!identity_bn.is_given())
+    return {add_relu(w, identity, coefficients, std::nullopt), coefficients,
+            stc::empty(coefficients, {0})};
+  const Tensor of_identity = coefficients_of_frames(name, identity_bn, identity);
+  return {add_relu(w, identity, coefficients, of_identity), coefficients, of_identity};
+}
+
+std::tuple<Tensor, Tensor, Tensor> bn_add_relu(
+    const Tensor& w, const Tensor& identity, const OptionalTensor& weight,
+    const OptionalTensor& bias, const OptionalTensor& running_mean,
+    const OptionalTensor& running_var, double eps, const OptionalTensor& identity_weight,
+    const OptionalTensor& identity_bias, const OptionalTensor& identity_running_mean,
+    const OptionalTensor& identity_running_var, double identity_eps) {
+  const OptionalTensor none;
+  return normalize_add_relu("bn_add_relu", w, identity,
+                            {weight, bias, running_mean, running_var, none, false, 0, eps},
+                            {identity_weight, identity_bias, identity_running_mean,
+                             identity_running_var, none, false, 0, identity_eps});
+}
+
+std::tuple<Tensor, Tensor, Tensor> bn_add_relu_training(
+    const Tensor& w, const Tensor& identity, const OptionalTensor& weight,
+    const OptionalTensor& bias, const OptionalTensor& running_mean,
+    const OptionalTensor& running_var, const OptionalTensor& num_batches_tracked, bool training,
+    double momentum, double eps, const OptionalTensor& identity_weight,
+    const OptionalTensor& identity_bias, const OptionalTensor& identity_running_mean,
+    const OptionalTensor& identity_running_var, const OptionalTensor& identity_num_batches_tracked,
+    bool identity_training, double identity_momentum, double identity_eps) {
+  return normalize_add_relu(
+      "bn_add_relu_training", w, identity,
+      {weight, bias, running_mean, running_var, num_batches_tracked, training, momentum, eps},
+      {identity_weight, identity_bias, identity_running_mean, identity_running_var,
+       identity_num_batches_tracked, identity_training, identity_momentum, identity_eps});
+}
+
+// Of w, weight and bias, of identity, and of its weight and bias where it is normalized.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> bn_add_relu_backward(
+    const Tensor& grad, const Tensor& out, const Tensor& w, const OptionalTensor& identity,
+    const Tensor& coefficients, const Coefficients& identity_coefficients, bool training,
+    bool identity_training) {
+  constexpr const char* kName = "bn_add_relu_backward";
+  const auto [sums, of_added] =
+      add_relu_backward_sums(grad, out, w, identity, coefficients, identity_coefficients);
+  const BatchNormGradient of_w =
+      gradient_of(kName, sums, 1, coefficients, values_of_statistics(w, training));
+  if (!identity_coefficients) {
+    const auto [grad_w, none] =
+        add_relu_backward(of_added, std::nullopt, w, std::nullopt, coefficients, std::nullopt,
+                          of_w.coefficients, std::nullopt);
+    const auto empty = [&, &none = none] { return stc::empty(none, {0}); };
+    return {grad_w, of_w.weight, of_w.bias, of_added, empty(), empty()};
+  }
+  const BatchNormGradient of_identity = gradient_of(kName, sums, 2, *identity_coefficients,
+                                                    values_of_statistics(w, identity_training));
+  const auto [grad_w, grad_identity] =
+      add_relu_backward(grad, out, w, identity, coefficients, identity_coefficients,
+                        of_w.coefficients, of_identity.coefficients);
+  return {grad_w, of_w.weight, of_w.bias, grad_identity, of_identity.weight, of_identity.bias};
+}
+
 }  // namespace
 }  // namespace stc
 
 STC_KERNELS(m) {
+  m.impl("bn_add_relu", stc::kBoxed<stc::bn_add_relu>);
+  m.impl("bn_add_relu_training", stc::kBoxed<stc::bn_add_relu_training>);
+  m.impl("bn_add_relu_backward", stc::kBoxed<stc::bn_add_relu_backward>);
   m.impl("add_relu", stc::kBoxed<stc::add_relu>);
   m.impl("add_relu_backward_sums", stc::kBoxed<stc::add_relu_backward_sums>);
   m.impl("add_relu_backward", stc::kBoxed<stc::add_relu_backward>);

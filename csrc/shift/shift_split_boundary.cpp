@@ -1,5 +1,6 @@
 #include <tuple>
 
+#include "batch_norm/normalization.h"
 #include "common/groups.h"
 #include "common/launch.h"
 #include "common/registration.h"
@@ -149,10 +150,53 @@ Tensor shift_split_backward(const Tensor& grad_spatial, const Tensor& grad_tempo
   return grad_u;
 }
 
+// Both results and the coefficients.
+std::tuple<Tensor, Tensor, Tensor> bn_relu_shift_split(
+    const Tensor& u, const OptionalTensor& weight, const OptionalTensor& bias,
+    const OptionalTensor& running_mean, const OptionalTensor& running_var, double eps,
+    int64_t num_segments, int64_t spatial_channels, int64_t fold, int64_t stride) {
+  const OptionalTensor none;
+  const BatchNorm bn{weight, bias, running_mean, running_var, none, false, 0, eps};
+  const Tensor coefficients = coefficients_of_frames("bn_relu_shift_split", bn, u);
+  const auto [spatial, temporal] =
+      shift_split(u, coefficients, num_segments, spatial_channels, fold, stride);
+  return {spatial, temporal, coefficients};
+}
+
+std::tuple<Tensor, Tensor, Tensor> bn_relu_shift_split_training(
+    const Tensor& u, const OptionalTensor& weight, const OptionalTensor& bias,
+    const OptionalTensor& running_mean, const OptionalTensor& running_var,
+    const OptionalTensor& num_batches_tracked, double momentum, double eps, int64_t num_segments,
+    int64_t spatial_channels, int64_t fold, int64_t stride) {
+  const BatchNorm bn{weight, bias,     running_mean, running_var, num_batches_tracked,
+                     true,   momentum, eps};
+  const Tensor coefficients = coefficients_of_frames("bn_relu_shift_split_training", bn, u);
+  const auto [spatial, temporal] =
+      shift_split(u, coefficients, num_segments, spatial_channels, fold, stride);
+  return {spatial, temporal, coefficients};
+}
+
+// Of u, weight and bias.
+std::tuple<Tensor, Tensor, Tensor> bn_relu_shift_split_backward(
+    const Tensor& grad_spatial, const Tensor& grad_temporal, const Tensor& u,
+    const Tensor& coefficients, bool training, int64_t num_segments, int64_t spatial_channels,
+    int64_t fold, int64_t stride) {
+  const Tensor sums = shift_split_backward_sums(grad_spatial, grad_temporal, u, coefficients,
+                                                num_segments, spatial_channels, fold, stride);
+  const BatchNormGradient gradient = gradient_of("bn_relu_shift_split_backward", sums, 1,
+                                                 coefficients, values_of_statistics(u, training));
+  return {shift_split_backward(grad_spatial, grad_temporal, u, coefficients, gradient.coefficients,
+                               num_segments, spatial_channels, fold, stride),
+          gradient.weight, gradient.bias};
+}
+
 }  // namespace
 }  // namespace stc
 
 STC_KERNELS(m) {
+  m.impl("bn_relu_shift_split", stc::kBoxed<stc::bn_relu_shift_split>);
+  m.impl("bn_relu_shift_split_training", stc::kBoxed<stc::bn_relu_shift_split_training>);
+  m.impl("bn_relu_shift_split_backward", stc::kBoxed<stc::bn_relu_shift_split_backward>);
   m.impl("shift_split", stc::kBoxed<stc::shift_split>);
   m.impl("shift_split_backward_sums", stc::kBoxed<stc::shift_split_backward_sums>);
   m.impl("shift_split_backward", stc::kBoxed<stc::shift_split_backward>);

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from stc_ops import measuring
 
 from .bench_models import Row
 
@@ -26,7 +27,7 @@ class Machine(NamedTuple):
         threads: those of the CPU that operators may use.
         backend: of the fused operators.
         torch: PyTorch's version.
-        allocator: what glibc's allocator was told by the environment.
+        allocator: what glibc's allocator was told.
     """
 
     name: str
@@ -39,8 +40,8 @@ class Machine(NamedTuple):
     def of(cls, device: str, backend: str) -> Machine:
         """Return what there is of a device now."""
         name = torch.cuda.get_device_name() if device == "cuda" else _processor()
-        allocator = os.environ.get("GLIBC_TUNABLES") or "default"
-        return cls(name, torch.get_num_threads(), backend, torch.__version__, allocator)
+        threads = torch.get_num_threads()
+        return cls(name, threads, backend, torch.__version__, measuring.allocator())
 
     def __str__(self) -> str:
         """Return one line."""

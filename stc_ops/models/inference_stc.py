@@ -15,8 +15,9 @@ from stc_ops.nn.absorption import is_plain
 from stc_ops.nn.batch_norm import BatchNormModule
 from stc_ops.nn.refinement import SpatialRefinement, TemporalRefinement
 from stc_ops.nn.tracing import one_call
-from stc_ops.operators import spatial_pool, steps, temporal_pool
+from stc_ops.operators import spatial_pool, temporal_pool
 from stc_ops.operators.checks import accumulation_dtype
+from stc_ops.operators.registration import compiled
 
 from .folded_convolution import FoldedConvolution, affine_rows, is_foldable
 from .folded_over_time import FoldedTemporalConvolution
@@ -77,7 +78,7 @@ class InferenceSTC(nn.Module):
         if u.numel() == 0 or select_backend("InferenceSTC", u.device) == "reference":
             return self.stc.forward_fused(u, self.bn_before, self.bn_after)
         stc, num_segments = self.stc, self.stc.num_segments
-        spatial_x, temporal_x = steps.shift_split(
+        spatial_x, temporal_x = compiled.shift_split.default(
             u, self.before, num_segments, stc.branch_inputs[0], self.fold, stc.stride
         )
         spatial_y = temporal_y = frame_gate = pixel_gate = None
@@ -89,7 +90,9 @@ class InferenceSTC(nn.Module):
             temporal_y = self.temporal.convolve(temporal_x)
             if self.pixel_gate is not None:
                 pixel_gate = self.pixel_gate(temporal_pool(temporal_y, num_segments))
-        return steps.refine(spatial_y, temporal_y, frame_gate, pixel_gate, self.after, num_segments)
+        return compiled.refine.default(
+            spatial_y, temporal_y, frame_gate, pixel_gate, self.after, num_segments
+        )
 
 
 class _Gate(nn.Sequential):

@@ -5,12 +5,12 @@ Whoever exchanges a layer, hooks it or changes its forward finds it called as ev
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import nn
 
-from stc_ops.torch_internals import has_hooks
+from stc_ops.torch_internals import children_of, has_hooks
 
 from .batch_norm import BatchNormModule
 
@@ -20,7 +20,6 @@ _KNOWN_PACKAGES = ("torch.nn.", "stc_ops.")
 Kinds: TypeAlias = type[nn.Module] | tuple[type[nn.Module], ...]
 
 
-@runtime_checkable
 class FusibleLayer(Protocol):
     """A layer that a :class:`~stc_ops.models.Bottleneck` may run with the batch norms around it.
 
@@ -71,16 +70,13 @@ def can_absorb_norm(norm: nn.Module) -> bool:
 
 def can_absorb_layer(layer: nn.Module) -> bool:
     """Tell whether a fused forward of `layer` may run in the place of its forward."""
-    return (
-        isinstance(layer, FusibleLayer)
-        and _is_of_one_class(type(layer))
-        and _is_called_as_it_is(layer)
-        and layer.can_fuse()
-    )
+    return _has_fused_forward(type(layer)) and _is_called_as_it_is(layer) and layer.can_fuse()
 
 
-def _is_of_one_class(kind: type[nn.Module]) -> bool:
-    """Tell whether no class has a forward newer than the fused one."""
+def _has_fused_forward(kind: type[nn.Module]) -> bool:
+    """Tell whether `kind` is a :class:`FusibleLayer`, and no base has a forward that is newer."""
+    if not all(callable(getattr(kind, name, None)) for name in ("can_fuse", "forward_fused")):
+        return False
     owner = next(each for each in kind.__mro__ if "forward_fused" in vars(each))
     return issubclass(owner, next(each for each in kind.__mro__ if "forward" in vars(each)))
 
@@ -90,7 +86,8 @@ def has_known_parts(module: nn.Module) -> bool:
 
     So that nothing in it changes, behind PyTorch's back, a tensor that it reads.
     """
-    return all(
-        type(part).__module__.startswith(_KNOWN_PACKAGES) and _is_called_as_it_is(part)
-        for part in module.modules()
+    return (
+        type(module).__module__.startswith(_KNOWN_PACKAGES)
+        and _is_called_as_it_is(module)
+        and all(part is None or has_known_parts(part) for part in children_of(module))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import torch
 import torch.distributed as dist
 from torch import nn
 
@@ -15,9 +16,9 @@ BatchNormModule: TypeAlias = nn.BatchNorm2d | nn.SyncBatchNorm
 def batch_norm_of(module: BatchNormModule) -> BatchNorm:
     """Return what a forward of `module` would call ``torch.nn.functional.batch_norm`` with.
 
-    As that forward does, it counts the batch in ``num_batches_tracked`` where `module` trains and
-    tracks: call it once for every forward, and hand the result to one operator. The running
-    statistics are those of `module`, which the operator updates in place.
+    The running statistics and ``num_batches_tracked`` are those of `module`, which the operator
+    updates in place; but for a cumulative average, ``momentum=None``, the batch is counted here,
+    which waits for a device: call this once for every forward, and hand the result to one operator.
 
     A ``nn.SyncBatchNorm`` that trains gives its process group, or the world's where it has none, if
     that has more than one process.
@@ -32,25 +33,29 @@ def batch_norm_of(module: BatchNormModule) -> BatchNorm:
         )
     # Statistics that are there but no longer tracked still normalize in evaluation.
     uses_running = not module.training or module.track_running_stats
+    momentum, counter = _momentum_and_counter(module)
     return BatchNorm(
         weight=module.weight,
         bias=module.bias,
         running_mean=module.running_mean if uses_running else None,
         running_var=module.running_var if uses_running else None,
         training=module.training or (module.running_mean is None and module.running_var is None),
-        momentum=_counted_momentum(module),
+        momentum=momentum,
         eps=module.eps,
         process_group=_process_group(module),
+        num_batches_tracked=counter,
     )
 
 
-def _counted_momentum(module: BatchNormModule) -> float:
-    """Count the batch, and return its weight in the running statistics."""
-    tracked = module.num_batches_tracked
-    if not module.training or not module.track_running_stats or tracked is None:
-        return 0.0 if module.momentum is None else module.momentum
-    tracked.add_(1)
-    return 1.0 / float(tracked) if module.momentum is None else module.momentum
+def _momentum_and_counter(module: BatchNormModule) -> tuple[float, torch.Tensor | None]:
+    """Return the weight of the batch in the running statistics, and what is to count it."""
+    counter = module.num_batches_tracked
+    if not module.training or not module.track_running_stats or counter is None:
+        return 0.0 if module.momentum is None else module.momentum, None
+    if module.momentum is not None:
+        return module.momentum, counter
+    counter.add_(1)
+    return 1.0 / float(counter), None
 
 
 def _process_group(module: BatchNormModule) -> dist.ProcessGroup | None:

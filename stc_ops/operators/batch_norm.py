@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from . import steps
 from .checks import accumulation_dtype, check_parameter
+from .registration import compiled, shape_function
+
+_Tensor = torch.Tensor
+_Optional = torch.Tensor | None
 
 
 class BatchNorm(NamedTuple):
@@ -26,6 +29,7 @@ class BatchNorm(NamedTuple):
         momentum: the weight of the batch in the update of the running statistics.
         eps: added to the variance.
         process_group: where given, statistics are those of the batches of all its processes.
+        num_batches_tracked: an integer tensor ``()`` or None; counted up where `training`.
     """
 
     weight: torch.Tensor | None
@@ -36,11 +40,36 @@ class BatchNorm(NamedTuple):
     momentum: float = 0.1
     eps: float = 1e-5
     process_group: dist.ProcessGroup | None = None
+    num_batches_tracked: torch.Tensor | None = None
+
+    @property
+    def arguments_of_training(self) -> tuple[Any, ...]:
+        """Return what it updates, and how, as registered operators take it."""
+        running = (self.running_mean, self.running_var, self.num_batches_tracked)
+        return *running, float(self.momentum), self.eps
+
+    @property
+    def arguments_of_evaluation(self) -> tuple[Any, ...]:
+        """Return what it normalizes by, as registered operators take it."""
+        return self.running_mean, self.running_var, self.eps
+
+
+# In the place of one that is not there.
+NO_BATCH_NORM = BatchNorm(None, None, None, None, training=False)
 
 
 def tensors_of(bn: BatchNorm | None) -> tuple[torch.Tensor | None, ...]:
     """Return all tensors that a normalization reads."""
     return () if bn is None else bn[:4]
+
+
+def parameters_of(bn: BatchNorm, dtype: torch.dtype) -> tuple[_Optional, _Optional]:
+    """Return gamma and beta in `dtype`, that of the statistics, as the graph has them."""
+    weight, bias = bn.weight, bn.bias
+    return (
+        weight if weight is None or weight.dtype == dtype else weight.to(dtype),
+        bias if bias is None or bias.dtype == dtype else bias.to(dtype),
+    )
 
 
 def check_batch_norm(
@@ -51,9 +80,17 @@ def check_batch_norm(
         raise TypeError(
             f"{operator}: {argument} must be a stc_ops.BatchNorm, got {type(bn).__name__}"
         )
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        if (tensor := getattr(bn, name)) is not None:
+    for name, tensor in zip(BatchNorm._fields, tensors_of(bn), strict=False):
+        if tensor is not None:
             check_parameter(operator, f"{argument}.{name}", tensor, (channels,), frames)
+    if (counter := bn.num_batches_tracked) is not None and (
+        counter.dtype != torch.long or counter.ndim > 0 or counter.device != frames.device
+    ):
+        raise TypeError(
+            f"{operator}: {argument}.num_batches_tracked must be int64 of shape () on "
+            f"{frames.device}, got {counter.dtype} of shape {tuple(counter.shape)} on "
+            f"{counter.device}"
+        )
     if (bn.running_mean is None) != (bn.running_var is None):
         raise ValueError(
             f"{operator}: {argument} must have running_mean and running_var, or neither"
@@ -78,6 +115,7 @@ def check_batch_norm(
 
 def batch_norm_reference(x: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
     """Normalize frames ``x`` in plain PyTorch."""
+    _count_batch(bn)
     if bn.training and bn.process_group is not None:
         return _synchronized_reference(x, bn)
     return F.batch_norm(
@@ -115,6 +153,28 @@ def _synchronized_reference(x: torch.Tensor, bn: BatchNorm) -> torch.Tensor:
     if bn.bias is not None:
         out = out + bn.bias[:, None, None]
     return out.to(x.dtype)
+
+
+def _count_batch(bn: BatchNorm) -> None:
+    if bn.training and bn.num_batches_tracked is not None:
+        bn.num_batches_tracked.add_(1)
+
+
+def note_updates(*norms: BatchNorm | None) -> None:
+    """Tell autograd that a registered operator has updated what normalizations track.
+
+    Compilers know it from the schema.
+    """
+    if torch.compiler.is_compiling():
+        return
+    updated = [
+        tensor
+        for bn in norms
+        if bn is not None and bn.training
+        for tensor in bn.arguments_of_training[:3]
+        if tensor is not None and not tensor.is_inference()
+    ]
+    torch.autograd.graph.increment_version(updated)
 
 
 def update_running_statistics(
@@ -163,14 +223,10 @@ class Normalization(NamedTuple):
     """A batch normalization with its statistics known: what the fused passes read.
 
     Attributes:
-        weight: gamma in the dtype of the statistics, or None.
-        bias: beta in the dtype of the statistics, or None.
         coefficients: ``(4, C)``, rows of scale, shift, mean and 1 / standard deviation.
         statistics: what mean and standard deviation are of.
     """
 
-    weight: torch.Tensor | None
-    bias: torch.Tensor | None
     coefficients: torch.Tensor
     statistics: Statistics
 
@@ -187,16 +243,18 @@ def normalization(
         count: values per channel of this process's batch.
         dtype: of the statistics.
     """
-    weight, bias = (None if each is None else each.to(dtype) for each in (bn.weight, bn.bias))
     total: int | torch.Tensor = 0
     with torch.no_grad():
         if bn.training:
+            _count_batch(bn)
             moments, total = _over_processes(moments, count, bn.process_group)
             update_running_statistics(bn, moments[0], moments[1], total)
         else:
             moments = torch.stack((bn.running_mean, bn.running_var)).to(dtype)
-        coefficients = steps.batch_norm_coefficients(moments, weight, bias, bn.eps)
-    return Normalization(weight, bias, coefficients, Statistics(total, bn.process_group))
+        coefficients = compiled.batch_norm_coefficients.default(
+            moments, *parameters_of(bn, dtype), bn.eps
+        )
+    return Normalization(coefficients, Statistics(total, bn.process_group))
 
 
 def frames_normalization(bn: BatchNorm, frames: torch.Tensor) -> Normalization:
@@ -209,8 +267,8 @@ def frames_normalization(bn: BatchNorm, frames: torch.Tensor) -> Normalization:
     if bn.training:
         # The frames of a process may be none where others have some.
         with torch.no_grad():
-            mean, m2 = steps.spatial_moments(frames)
-            _, moments = steps.gated_channel_moments(mean, m2, None, pixels)
+            mean, m2 = compiled.spatial_moments.default(frames)
+            _, moments = compiled.gated_channel_moments.default(mean, m2, None, pixels)
     return normalization(bn, moments, frames.shape[0] * pixels, accumulation_dtype(frames.dtype))
 
 
@@ -267,6 +325,24 @@ def normalization_gradient(
         means = sums.clone()
         dist.all_reduce(means, group=statistics.process_group)
         means /= statistics.count.clamp(min=1)
-    grad_coefficients = steps.batch_norm_grad_coefficients(means, coefficients)
+    grad_coefficients = compiled.batch_norm_grad_coefficients.default(means, coefficients)
     # A gradient that is a view would share its memory with those of other parameters.
     return NormalizationGradient(sums[1] * coefficients[3], sums[0].clone(), grad_coefficients)
+
+
+@shape_function
+def _batch_norm_coefficients(
+    moments: _Tensor, weight: _Optional, bias: _Optional, eps: float
+) -> _Tensor:
+    return moments.new_empty((4, moments.shape[1]))
+
+
+@shape_function
+def _batch_norm_grad_coefficients(mean_sums: _Tensor, coefficients: _Tensor) -> _Tensor:
+    return coefficients.new_empty((2, coefficients.shape[1]))
+
+
+def coefficients_shape(frames: _Tensor) -> _Tensor:
+    """Return coefficients of the channels of `frames`, for shape functions."""
+    dtype = accumulation_dtype(frames.dtype)
+    return frames.new_empty((4, frames.shape[1]), dtype=dtype)

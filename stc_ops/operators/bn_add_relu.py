@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from . import steps
 from .batch_norm import (
+    NO_BATCH_NORM,
     BatchNorm,
-    Normalization,
+    Statistics,
     batch_norm_reference,
     check_batch_norm,
+    coefficients_shape,
     frames_normalization,
     normalization_gradient,
+    note_updates,
+    parameters_of,
     tensors_of,
 )
-from .checks import autocast_to, check_frames, name_of
+from .checks import accumulation_dtype, autocast_to, check_frames, name_of
 from .registration import (
+    compiled,
     implementation,
+    is_recorded,
     memory_format_of,
     once_differentiable,
     public,
     refuse_tracing,
+    shape_function,
 )
+
+_Tensor = torch.Tensor
+_Optional = torch.Tensor | None
 
 
 @public
@@ -95,95 +105,198 @@ def bn_add_relu_reference(
 
 
 class _AddReLU(torch.autograd.Function):
-    """The pass that writes the result, and the two passes back."""
+    """One registered operator each way, or its pieces where statistics are synchronized."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        w: torch.Tensor,
-        weight: torch.Tensor | None,
-        bias: torch.Tensor | None,
-        identity: torch.Tensor,
-        norm: Normalization,
-    ) -> torch.Tensor:
-        out = steps.add_relu(w, identity, norm.coefficients, None)
-        ctx.save_for_backward(w, out, norm.coefficients)
-        ctx.statistics = norm.statistics
+        w: _Tensor,
+        weight: _Optional,
+        bias: _Optional,
+        identity: _Tensor,
+        identity_weight: _Optional,
+        identity_bias: _Optional,
+        bn: BatchNorm,
+        identity_bn: BatchNorm | None,
+    ) -> _Tensor:
+        parameters = ((weight, bias), (identity_weight, identity_bias))
+        ctx.training = bn.training, identity_bn is not None and identity_bn.training
+        results = _forward(w, identity, parameters, bn, identity_bn)
+        out, *coefficients, ctx.statistics = results
+        if identity_bn is None:
+            ctx.save_for_backward(w, out, coefficients[0])
+        else:
+            ctx.save_for_backward(w, out, coefficients[0], identity, coefficients[1])
         return out
 
     @staticmethod
     @once_differentiable("bn_add_relu")
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        w, out, coefficients = ctx.saved_tensors
-        sums, grad_identity = steps.add_relu_backward_sums(grad, out, w, None, coefficients, None)
-        gradient = normalization_gradient(ctx.statistics, coefficients, sums)
-        grad_w, _ = steps.add_relu_backward(
-            grad_identity, None, w, None, coefficients, None, gradient.coefficients, None
-        )
-        return grad_w, *gradient.of_parameters(ctx.needs_input_grad[1:3]), grad_identity, None
-
-
-class _AddNormalizedReLU(torch.autograd.Function):
-    """The same where the identity is normalized too."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        w: torch.Tensor,
-        weight: torch.Tensor | None,
-        bias: torch.Tensor | None,
-        identity: torch.Tensor,
-        identity_weight: torch.Tensor | None,
-        identity_bias: torch.Tensor | None,
-        norm: Normalization,
-        identity_norm: Normalization,
-    ) -> torch.Tensor:
-        coefficients = (norm.coefficients, identity_norm.coefficients)
-        out = steps.add_relu(w, identity, *coefficients)
-        ctx.save_for_backward(w, out, identity, *coefficients)
-        ctx.statistics, ctx.identity_statistics = norm.statistics, identity_norm.statistics
-        return out
-
-    @staticmethod
-    @once_differentiable("bn_add_relu")
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        w, out, identity, coefficients, identity_coefficients = ctx.saved_tensors
+    def backward(ctx: Any, grad: _Tensor) -> tuple[_Optional, ...]:
+        w, out, coefficients, *of_identity = ctx.saved_tensors
+        identity, identity_coefficients = of_identity or (None, None)
         inputs = (grad, out, w, identity, coefficients, identity_coefficients)
-        sums, _ = steps.add_relu_backward_sums(*inputs)
-        of_w = normalization_gradient(ctx.statistics, coefficients, sums[:2])
-        of_identity = normalization_gradient(
-            ctx.identity_statistics, identity_coefficients, sums[::2]
-        )
-        grad_w, grad_identity = steps.add_relu_backward(
-            *inputs, of_w.coefficients, of_identity.coefficients
-        )
-        return (
-            grad_w,
-            *of_w.of_parameters(ctx.needs_input_grad[1:3]),
-            grad_identity,
-            *of_identity.of_parameters(ctx.needs_input_grad[4:6]),
-            None,
-            None,
-        )
+        if ctx.statistics is None:
+            gradients = compiled.bn_add_relu_backward.default(*inputs, *ctx.training)
+        else:
+            gradients = add_backward_in_pieces(ctx.statistics, *inputs)
+        needed = zip(gradients, ctx.needs_input_grad, strict=False)
+        return *(gradient if is_needed else None for gradient, is_needed in needed), None, None
 
 
-def _fused(
-    w: torch.Tensor, bn: BatchNorm, identity: torch.Tensor, identity_bn: BatchNorm | None
-) -> torch.Tensor:
+def _forward(
+    w: _Tensor,
+    identity: _Tensor,
+    parameters: Sequence[tuple[_Optional, _Optional]],
+    bn: BatchNorm,
+    identity_bn: BatchNorm | None,
+) -> tuple[_Tensor, _Tensor, _Optional, tuple[Statistics, ...] | None]:
+    norms = (bn, identity_bn or NO_BATCH_NORM)
+    if any(norm.process_group is not None for norm in norms):
+        return add_in_pieces(w, identity, bn, identity_bn)
+    if not any(norm.training for norm in norms):
+        arguments = [norm.arguments_of_evaluation for norm in norms]
+        return *compiled.bn_add_relu.default(
+            w, identity, *parameters[0], *arguments[0], *parameters[1], *arguments[1]
+        ), None
+    arguments = [
+        (*norm.arguments_of_training[:3], norm.training, *norm.arguments_of_training[3:])
+        for norm in norms
+    ]
+    results = compiled.bn_add_relu_training.default(
+        w, identity, *parameters[0], *arguments[0], *parameters[1], *arguments[1]
+    )
+    note_updates(*norms)
+    return *results, None
+
+
+def add_in_pieces(
+    w: _Tensor, identity: _Tensor, bn: BatchNorm, identity_bn: BatchNorm | None
+) -> tuple[_Tensor, _Tensor, _Optional, tuple[Statistics, ...]]:
+    """Return the result, the coefficients and the statistics, by operators for the pieces."""
+    norm = frames_normalization(bn, w)
+    if identity_bn is None:
+        out = compiled.add_relu.default(w, identity, norm.coefficients, None)
+        return out, norm.coefficients, None, (norm.statistics,)
+    of_identity = frames_normalization(identity_bn, identity)
+    coefficients = (norm.coefficients, of_identity.coefficients)
+    out = compiled.add_relu.default(w, identity, *coefficients)
+    return out, *coefficients, (norm.statistics, of_identity.statistics)
+
+
+def add_backward_in_pieces(
+    statistics: tuple[Statistics, ...],
+    grad: _Tensor,
+    out: _Tensor,
+    w: _Tensor,
+    identity: _Optional,
+    coefficients: _Tensor,
+    identity_coefficients: _Optional,
+) -> tuple[_Optional, ...]:
+    """Return the gradients of frames, gamma and beta, and of those of the identity."""
+    inputs = (grad, out, w, identity, coefficients, identity_coefficients)
+    sums, of_added = compiled.add_relu_backward_sums.default(*inputs)
+    of_w = normalization_gradient(statistics[0], coefficients, sums[:2])
+    if identity is None:
+        grad_w, _ = compiled.add_relu_backward.default(
+            of_added, None, w, None, coefficients, None, of_w.coefficients, None
+        )
+        return grad_w, of_w.weight, of_w.bias, of_added, None, None
+    of_identity = normalization_gradient(statistics[1], identity_coefficients, sums[::2])
+    grad_w, grad_identity = compiled.add_relu_backward.default(
+        *inputs, of_w.coefficients, of_identity.coefficients
+    )
+    return grad_w, of_w.weight, of_w.bias, grad_identity, of_identity.weight, of_identity.bias
+
+
+def _fused(w: _Tensor, bn: BatchNorm, identity: _Tensor, identity_bn: BatchNorm | None) -> _Tensor:
     norms = (bn,) if identity_bn is None else (bn, identity_bn)
     if w.numel() == 0 and all(each.process_group is None for each in norms):
         return bn_add_relu_reference(w, bn, identity, identity_bn)
-    norm = frames_normalization(bn, w)
-    if identity_bn is None:
-        return _AddReLU.apply(w, norm.weight, norm.bias, identity, norm)
-    of_identity = frames_normalization(identity_bn, identity)
-    return _AddNormalizedReLU.apply(
-        w,
-        norm.weight,
-        norm.bias,
-        identity,
-        of_identity.weight,
-        of_identity.bias,
-        norm,
-        of_identity,
-    )
+    dtype = accumulation_dtype(w.dtype)
+    parameters = [parameters_of(each, dtype) for each in (bn, identity_bn or NO_BATCH_NORM)]
+    if not is_recorded(w, identity, *parameters[0], *parameters[1]):
+        return _forward(w, identity, parameters, bn, identity_bn)[0]
+    return _AddReLU.apply(w, *parameters[0], identity, *parameters[1], bn, identity_bn)
+
+
+@shape_function
+def _bn_add_relu(
+    w: _Tensor,
+    identity: _Tensor,
+    weight: _Optional,
+    bias: _Optional,
+    running_mean: _Optional,
+    running_var: _Optional,
+    eps: float,
+    identity_weight: _Optional,
+    identity_bias: _Optional,
+    identity_running_mean: _Optional,
+    *of_identity: Any,
+) -> tuple[_Tensor, _Tensor, _Tensor]:
+    return _normalized_shapes(w, identity_running_mean is not None)
+
+
+@shape_function
+def _bn_add_relu_training(
+    w: _Tensor, identity: _Tensor, *norms: Any
+) -> tuple[_Tensor, _Tensor, _Tensor]:
+    of_identity = norms[len(norms) // 2 :]
+    _, _, running_mean, _, _, training, _, _ = of_identity
+    return _normalized_shapes(w, training or running_mean is not None)
+
+
+def _normalized_shapes(w: _Tensor, normalizes_identity: bool) -> tuple[_Tensor, _Tensor, _Tensor]:
+    coefficients = coefficients_shape(w)
+    of_identity = coefficients_shape(w) if normalizes_identity else coefficients.new_empty(0)
+    return _like(w), coefficients, of_identity
+
+
+@shape_function
+def _bn_add_relu_backward(
+    grad: _Tensor,
+    out: _Tensor,
+    w: _Tensor,
+    identity: _Optional,
+    coefficients: _Tensor,
+    *rest: Any,
+) -> tuple[_Tensor, ...]:
+    def of_parameter() -> _Tensor:
+        return coefficients.new_empty(w.shape[1])
+
+    def of_identity_parameter() -> _Tensor:
+        return w.new_empty(0) if identity is None else of_parameter()
+
+    of_identity = of_identity_parameter(), of_identity_parameter()
+    return _like(w), of_parameter(), of_parameter(), _like(w), *of_identity
+
+
+@shape_function
+def _add_relu(
+    w: _Tensor, identity: _Tensor, coefficients: _Tensor, identity_coefficients: _Optional
+) -> _Tensor:
+    return _like(w)
+
+
+@shape_function
+def _add_relu_backward_sums(
+    grad: _Tensor,
+    out: _Tensor,
+    w: _Tensor,
+    identity: _Optional,
+    coefficients: _Tensor,
+    identity_coefficients: _Optional,
+) -> tuple[_Tensor, _Tensor]:
+    if identity_coefficients is None:
+        return coefficients.new_empty((2, w.shape[1])), _like(w)
+    return coefficients.new_empty((3, w.shape[1])), w.new_empty(0)
+
+
+@shape_function
+def _add_relu_backward(
+    grad: _Tensor, out: _Optional, w: _Tensor, identity: _Optional, *coefficients: _Optional
+) -> tuple[_Tensor, _Tensor]:
+    return _like(w), w.new_empty(0) if identity is None else _like(w)
+
+
+def _like(w: _Tensor) -> _Tensor:
+    return torch.empty_like(w, memory_format=memory_format_of(w))

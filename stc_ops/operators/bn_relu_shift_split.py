@@ -7,26 +7,35 @@ from typing import Any
 
 import torch
 
-from . import steps
 from .batch_norm import (
     BatchNorm,
     Normalization,
+    Statistics,
     batch_norm_reference,
     check_batch_norm,
+    coefficients_shape,
     frames_normalization,
     normalization_gradient,
+    note_updates,
+    parameters_of,
     tensors_of,
 )
-from .checks import check_frames, check_integer, check_segments
+from .checks import accumulation_dtype, check_frames, check_integer, check_segments
 from .recomputation import RecomputableFunction, note_results, saved_tensors_of
 from .registration import (
+    compiled,
     implementation,
+    is_recorded,
     memory_format_of,
     once_differentiable,
     public,
     refuse_tracing,
+    shape_function,
 )
 from .shift import temporal_shift_reference
+
+_Tensor = torch.Tensor
+_Optional = torch.Tensor | None
 
 
 @public
@@ -123,57 +132,153 @@ def bn_relu_shift_split_reference(
     return spatial.contiguous(memory_format=layout), temporal.contiguous(memory_format=layout)
 
 
+Layout = tuple[int, int, int, int]
+
+
 class _ShiftSplit(RecomputableFunction):
-    """The pass that writes the results, and the two passes back."""
+    """One registered operator each way, or its pieces where statistics are synchronized."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        u: torch.Tensor,
-        weight: torch.Tensor | None,
-        bias: torch.Tensor | None,
-        norm: Normalization,
-        layout: tuple[int, ...],
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        ctx.save_for_backward(u, norm.coefficients)
-        ctx.statistics, ctx.layout = norm.statistics, layout
-        results = steps.shift_split(u, norm.coefficients, *layout)
-        note_results(ctx, *results)
-        return results
+        u: _Tensor,
+        weight: _Optional,
+        bias: _Optional,
+        bn: BatchNorm,
+        layout: Layout,
+    ) -> tuple[_Tensor, _Tensor]:
+        ctx.training, ctx.layout = bn.training, layout
+        results = _forward(u, (weight, bias), bn, layout)
+        spatial, temporal, coefficients, ctx.statistics = results
+        ctx.save_for_backward(u, coefficients)
+        note_results(ctx, spatial, temporal)
+        return spatial, temporal
 
     @staticmethod
-    def recompute(
-        ctx: Any, u: torch.Tensor, coefficients: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return steps.shift_split(u, coefficients, *ctx.layout)
+    def recompute(ctx: Any, u: _Tensor, coefficients: _Tensor) -> tuple[_Tensor, _Tensor]:
+        return compiled.shift_split.default(u, coefficients, *ctx.layout)
 
     @staticmethod
     @once_differentiable("bn_relu_shift_split")
-    def backward(
-        ctx: Any, grad_spatial: torch.Tensor, grad_temporal: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        u, coefficients = saved_tensors_of(ctx)
-        inputs = (grad_spatial, grad_temporal, u, coefficients)
-        sums = steps.shift_split_backward_sums(*inputs, *ctx.layout)
-        gradient = normalization_gradient(ctx.statistics, coefficients, sums)
-        grad_u = steps.shift_split_backward(*inputs, gradient.coefficients, *ctx.layout)
-        return grad_u, *gradient.of_parameters(ctx.needs_input_grad[1:3]), None, None
+    def backward(ctx: Any, grad_spatial: _Tensor, grad_temporal: _Tensor) -> tuple[_Optional, ...]:
+        inputs = (grad_spatial, grad_temporal, *saved_tensors_of(ctx))
+        if ctx.statistics is None:
+            grad_u, *of_parameters = compiled.bn_relu_shift_split_backward.default(
+                *inputs, ctx.training, *ctx.layout
+            )
+        else:
+            grad_u, *of_parameters = split_backward_in_pieces(ctx.statistics, inputs, ctx.layout)
+        needed = zip(of_parameters, ctx.needs_input_grad[1:3], strict=True)
+        return grad_u, *(each if is_needed else None for each, is_needed in needed), None, None
+
+
+def _forward(
+    u: _Tensor, parameters: tuple[_Optional, _Optional], bn: BatchNorm, layout: Layout
+) -> tuple[_Tensor, _Tensor, _Tensor, Statistics | None]:
+    if bn.process_group is not None:
+        spatial, temporal, norm = split_in_pieces(u, bn, layout)
+        return spatial, temporal, *norm
+    if not bn.training:
+        return *compiled.bn_relu_shift_split.default(
+            u, *parameters, *bn.arguments_of_evaluation, *layout
+        ), None
+    results = compiled.bn_relu_shift_split_training.default(
+        u, *parameters, *bn.arguments_of_training, *layout
+    )
+    note_updates(bn)
+    return *results, None
+
+
+def split_in_pieces(
+    u: _Tensor, bn: BatchNorm, layout: Layout
+) -> tuple[_Tensor, _Tensor, Normalization]:
+    """Return both results and the normalization, by registered operators for the pieces."""
+    norm = frames_normalization(bn, u)
+    return *compiled.shift_split.default(u, norm.coefficients, *layout), norm
+
+
+def split_backward_in_pieces(
+    statistics: Statistics, inputs: tuple[_Tensor, ...], layout: Layout
+) -> tuple[_Tensor, _Tensor, _Tensor]:
+    """Return the gradients of frames, gamma and beta."""
+    sums = compiled.shift_split_backward_sums.default(*inputs, *layout)
+    gradient = normalization_gradient(statistics, inputs[-1], sums)
+    grad_u = compiled.shift_split_backward.default(*inputs, gradient.coefficients, *layout)
+    return grad_u, gradient.weight, gradient.bias
 
 
 def _fused(
-    u: torch.Tensor,
+    u: _Tensor,
     bn: BatchNorm,
     split: tuple[int, int],
     num_segments: int,
     stride: int,
     shift_div: int | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[_Tensor, _Tensor]:
     if u.numel() == 0 and bn.process_group is None:
         return bn_relu_shift_split_reference(u, bn, split, num_segments, stride, shift_div)
     fold = 0 if shift_div is None else split[0] // shift_div
-    norm = frames_normalization(bn, u)
     layout = (num_segments, split[0], fold, stride)
-    return _ShiftSplit.apply(u, norm.weight, norm.bias, norm, layout)
+    parameters = parameters_of(bn, accumulation_dtype(u.dtype))
+    if not is_recorded(u, *parameters):
+        return _forward(u, parameters, bn, layout)[:2]
+    return _ShiftSplit.apply(u, *parameters, bn, layout)
+
+
+@shape_function
+def _shift_split(
+    u: _Tensor,
+    coefficients: _Tensor,
+    num_segments: int,
+    spatial_channels: int,
+    fold: int,
+    stride: int,
+) -> tuple[_Tensor, _Tensor]:
+    frames, channels, height, width = u.shape
+    layout = memory_format_of(u)
+    # Rounded up, and so that a symbolic size stays what an export with dynamic sizes can tell.
+    grid = ((height - 1) // stride + 1, (width - 1) // stride + 1)
+
+    def empty(channels: int, size: tuple[int, int]) -> _Tensor:
+        shape = (frames, channels, *size)
+        return torch.empty(shape, dtype=u.dtype, device=u.device, memory_format=layout)
+
+    return empty(spatial_channels, (height, width)), empty(channels - spatial_channels, grid)
+
+
+@shape_function
+def _shift_split_backward_sums(
+    grad_spatial: _Tensor, grad_temporal: _Tensor, u: _Tensor, coefficients: _Tensor, *layout: int
+) -> _Tensor:
+    return coefficients.new_empty((2, u.shape[1]))
+
+
+@shape_function
+def _shift_split_backward(
+    grad_spatial: _Tensor, grad_temporal: _Tensor, u: _Tensor, *rest: Any
+) -> _Tensor:
+    return torch.empty_like(u, memory_format=memory_format_of(u))
+
+
+@shape_function
+def _bn_relu_shift_split(u: _Tensor, *norm_and_layout: Any) -> tuple[_Tensor, _Tensor, _Tensor]:
+    coefficients = coefficients_shape(u)
+    return *_shift_split(u, coefficients, *norm_and_layout[-4:]), coefficients
+
+
+@shape_function
+def _bn_relu_shift_split_training(
+    u: _Tensor, *norm_and_layout: Any
+) -> tuple[_Tensor, _Tensor, _Tensor]:
+    return _bn_relu_shift_split(u, *norm_and_layout)
+
+
+@shape_function
+def _bn_relu_shift_split_backward(
+    grad_spatial: _Tensor, grad_temporal: _Tensor, u: _Tensor, coefficients: _Tensor, *rest: Any
+) -> tuple[_Tensor, _Tensor, _Tensor]:
+    of_parameters = (coefficients.new_empty(u.shape[1]) for _ in range(2))
+    return torch.empty_like(u, memory_format=memory_format_of(u)), *of_parameters
 
 
 @public

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral
+from typing import Any
 
 import torch
 
@@ -50,6 +52,8 @@ def check_channels(operator: str, argument: str, frames: torch.Tensor, channels:
 
 def check_integer(operator: str, argument: str, value: int, minimum: int) -> int:
     """Return `value` as Python's int; raise unless it is an integer of at least `minimum`."""
+    if type(value) is int and value >= minimum:
+        return value
     if isinstance(value, bool) or not isinstance(value, (Integral, torch.SymInt)):
         raise TypeError(f"{operator}: {argument} must be an int, got {type(value).__name__}")
     if value < minimum:
@@ -105,6 +109,28 @@ def check_parameter(
 
     The dtype is that of the frames, or that of sums over them.
     """
+    if not _goes_with(parameter, shape, frames):
+        _refuse_parameter(operator, argument, parameter, shape, frames)
+
+
+def _goes_with(parameter: torch.Tensor, shape: tuple[int, ...], frames: torch.Tensor) -> bool:
+    # A network asks some hundred times per step: one expression, and what is wrong only if it is.
+    return (
+        isinstance(parameter, torch.Tensor)
+        and parameter.shape == shape
+        and parameter.device == frames.device
+        and parameter.layout == torch.strided
+        and parameter.dtype in (frames.dtype, accumulation_dtype(frames.dtype))
+    )
+
+
+def _refuse_parameter(
+    operator: str,
+    argument: str,
+    parameter: torch.Tensor,
+    shape: tuple[int, ...],
+    frames: torch.Tensor,
+) -> None:
     check_tensor(operator, argument, parameter)
     if tuple(parameter.shape) != shape:
         raise ValueError(
@@ -114,11 +140,10 @@ def check_parameter(
         raise ValueError(
             f"{operator}: {argument} must be on {frames.device}, got {parameter.device}"
         )
-    if parameter.dtype not in (frames.dtype, accumulation_dtype(frames.dtype)):
-        raise TypeError(
-            f"{operator}: {argument} must be {name_of(accumulation_dtype(frames.dtype))} for "
-            f"frames of {name_of(frames.dtype)}, got {name_of(parameter.dtype)}"
-        )
+    raise TypeError(
+        f"{operator}: {argument} must be {name_of(accumulation_dtype(frames.dtype))} for "
+        f"frames of {name_of(frames.dtype)}, got {name_of(parameter.dtype)}"
+    )
 
 
 def autocast_to(dtype: torch.dtype, tensor: torch.Tensor) -> torch.Tensor:
@@ -129,6 +154,13 @@ def autocast_to(dtype: torch.dtype, tensor: torch.Tensor) -> torch.Tensor:
     if tensor.dtype == dtype or tensor.dtype not in SUPPORTED_DTYPES:
         return tensor
     return tensor.to(dtype) if _is_autocast_enabled(tensor.device.type) else tensor
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Return a context in which what runs on a device is computed in the dtypes that are given."""
+    if not _is_autocast_enabled(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)
 
 
 def _is_autocast_enabled(device_type: str) -> bool:

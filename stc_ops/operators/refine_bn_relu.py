@@ -9,14 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import steps
 from .batch_norm import (
     BatchNorm,
-    Normalization,
     batch_norm_reference,
     check_batch_norm,
-    normalization,
-    normalization_gradient,
+    coefficients_shape,
+    note_updates,
+    parameters_of,
     tensors_of,
 )
 from .checks import (
@@ -27,27 +26,36 @@ from .checks import (
     check_segments,
     check_tensor,
     name_of,
+    without_autocast,
 )
 from .gate import spatial_gate_reference, temporal_gate_reference
+from .moments import like_groups, of_frames, of_pixels
 from .pool import spatial_pool_reference, temporal_pool_reference
 from .recomputation import RecomputableFunction, note_results, saved_tensors_of
 from .refinement import (
     SIZE,
-    Branch,
-    branch_of,
-    first_channels,
-    gate_networks,
-    network_gradients,
-    sums_of_channels,
+    Groups,
+    branches_of,
+    grad_frames_shapes,
+    hidden_shape,
+    refine_backward_in_pieces,
+    refine_in_pieces,
+    refined,
 )
 from .registration import (
+    compiled,
     frames_format,
     implementation,
+    is_recorded,
+    memory_format_of,
     once_differentiable,
     public,
     refuse_tracing,
+    shape_function,
 )
 
+_Tensor = torch.Tensor
+_Optional = torch.Tensor | None
 GateWeights = Sequence[torch.Tensor]
 
 
@@ -210,126 +218,178 @@ def _gate_logits(
 
 
 class _Refine(RecomputableFunction):
-    """The pass that writes the result, and the two passes back."""
+    """One registered operator each way, or its pieces where statistics are synchronized."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        spatial_y: torch.Tensor | None,
-        temporal_y: torch.Tensor | None,
-        weight: torch.Tensor | None,
-        bias: torch.Tensor | None,
-        temporal_reduce: torch.Tensor | None,
-        temporal_gate: torch.Tensor | None,
-        spatial_reduce: torch.Tensor | None,
-        spatial_gate: torch.Tensor | None,
-        norm: Normalization,
+        spatial_y: _Optional,
+        temporal_y: _Optional,
+        weight: _Optional,
+        bias: _Optional,
+        temporal_reduce: _Optional,
+        temporal_gate: _Optional,
+        spatial_reduce: _Optional,
+        spatial_gate: _Optional,
+        bn: BatchNorm,
         num_segments: int,
-        branches: tuple[Branch, Branch],
-    ) -> torch.Tensor:
+    ) -> _Tensor:
+        frames = (spatial_y, temporal_y)
         gate_weights = (temporal_reduce, temporal_gate, spatial_reduce, spatial_gate)
-        ctx.save_for_backward(
-            spatial_y, temporal_y, norm.coefficients, *branches[0], *branches[1], *gate_weights
-        )
-        ctx.statistics, ctx.num_segments = norm.statistics, num_segments
-        gates = (branch.gate for branch in branches)
-        out = steps.refine(spatial_y, temporal_y, *gates, norm.coefficients, num_segments)
+        ctx.training, ctx.num_segments = bn.training, num_segments
+        results = _forward(frames, (weight, bias), gate_weights, bn, num_segments)
+        out, coefficients, *groups, ctx.statistics = results
+        ctx.save_for_backward(*frames, coefficients, *groups, *gate_weights)
         note_results(ctx, out)
         return out
 
     @staticmethod
     def recompute(
-        ctx: Any,
-        spatial_y: torch.Tensor | None,
-        temporal_y: torch.Tensor | None,
-        coefficients: torch.Tensor,
-        *groups: torch.Tensor | None,
-    ) -> torch.Tensor:
-        gates = Branch(*groups[:SIZE]).gate, Branch(*groups[SIZE : 2 * SIZE]).gate
-        return steps.refine(spatial_y, temporal_y, *gates, coefficients, ctx.num_segments)
+        ctx: Any, spatial_y: _Optional, temporal_y: _Optional, coefficients: _Tensor, *rest: Any
+    ) -> _Tensor:
+        branches = branches_of((spatial_y, temporal_y), rest[2 * SIZE :], ctx.num_segments)
+        return refined(branches, _groups_in(rest), coefficients, ctx.num_segments)
 
     @staticmethod
     @once_differentiable("refine_bn_relu")
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        spatial_y, temporal_y, coefficients, *groups_and_weights = saved_tensors_of(ctx)
-        groups, gate_weights = groups_and_weights[: 2 * SIZE], groups_and_weights[2 * SIZE :]
-        branches = (Branch(*groups[:SIZE]), Branch(*groups[SIZE:]))
-        networks = gate_networks(gate_weights, ctx.num_segments)
-        frames, gates = (spatial_y, temporal_y), [branch.gate for branch in branches]
-        means = (branch.mean for branch in branches)
-        sums = steps.refine_backward_sums(
-            grad, *frames, *gates, *means, coefficients, ctx.num_segments
+    def backward(ctx: Any, grad: _Tensor) -> tuple[_Optional, ...]:
+        spatial_y, temporal_y, coefficients, *rest = saved_tensors_of(ctx)
+        frames, gate_weights = (spatial_y, temporal_y), rest[2 * SIZE :]
+        with without_autocast(_device_type_of(*frames)):
+            if ctx.statistics is None:
+                gradients = compiled.refine_bn_relu_backward.default(
+                    grad, *frames, coefficients, *rest, ctx.training, ctx.num_segments
+                )
+            else:
+                gradients = refine_backward_in_pieces(
+                    ctx.statistics,
+                    grad,
+                    branches_of(frames, gate_weights, ctx.num_segments),
+                    coefficients,
+                    _groups_in(rest),
+                    ctx.num_segments,
+                )
+        needed = zip(gradients, ctx.needs_input_grad, strict=False)
+        return *(gradient if is_needed else None for gradient, is_needed in needed), None, None
+
+
+def _forward(
+    frames: tuple[_Optional, _Optional],
+    parameters: tuple[_Optional, _Optional],
+    gate_weights: Sequence[_Optional],
+    bn: BatchNorm,
+    num_segments: int,
+) -> tuple[Any, ...]:
+    """Return the result, coefficients, what is kept per group, and statistics in pieces."""
+    inputs = (*frames, *parameters)
+    with without_autocast(_device_type_of(*frames)):
+        if bn.process_group is not None:
+            branches = branches_of(frames, gate_weights, num_segments)
+            out, norm, groups = refine_in_pieces(branches, bn, num_segments)
+            return out, norm.coefficients, *groups[0], *groups[1], norm.statistics
+        if not bn.training:
+            return *compiled.refine_bn_relu.default(
+                *inputs, *bn.arguments_of_evaluation, *gate_weights, num_segments
+            ), None
+        results = compiled.refine_bn_relu_training.default(
+            *inputs, *bn.arguments_of_training, *gate_weights, num_segments
         )
-        gradient = normalization_gradient(
-            ctx.statistics, coefficients, sums_of_channels(frames, branches, sums, coefficients)
-        )
-        group_sizes = (grad.shape[2] * grad.shape[3], ctx.num_segments)
-        of_networks = [
-            network_gradients(
-                branch, network, of_groups, coefficients, gradient.coefficients, first, size
-            )
-            for branch, network, of_groups, first, size in zip(
-                branches, networks, sums, first_channels(frames), group_sizes, strict=True
-            )
-        ]
-        grad_frames = steps.refine_backward(
-            grad,
-            *frames,
-            *gates,
-            *(of_network.context for of_network in of_networks),
-            coefficients,
-            gradient.coefficients,
-            ctx.num_segments,
-        )
-        return (
-            *(None if y is None else each for y, each in zip(frames, grad_frames, strict=True)),
-            *gradient.of_parameters(ctx.needs_input_grad[2:4]),
-            *of_networks[0].weights,
-            *of_networks[1].weights,
-            *(None,) * 3,
-        )
+    note_updates(bn)
+    return *results, None
+
+
+def _groups_in(rest: Sequence[Any]) -> tuple[Groups, Groups]:
+    return Groups(*rest[:SIZE]), Groups(*rest[SIZE : 2 * SIZE])
+
+
+def _device_type_of(spatial_y: _Optional, temporal_y: _Optional) -> str:
+    return (temporal_y if spatial_y is None else spatial_y).device.type
 
 
 def _fused(
-    spatial_y: torch.Tensor | None,
-    temporal_y: torch.Tensor | None,
+    spatial_y: _Optional,
+    temporal_y: _Optional,
     bn: BatchNorm,
     num_segments: int,
     temporal_gate_weights: GateWeights,
     spatial_gate_weights: GateWeights,
-) -> torch.Tensor:
-    frames = (spatial_y, temporal_y)
-    given = [y for y in frames if y is not None]
+) -> _Tensor:
+    given = [y for y in (spatial_y, temporal_y) if y is not None]
     if any(y.numel() == 0 for y in given) and bn.process_group is None:
         return refine_bn_relu_reference(
             spatial_y, temporal_y, bn, num_segments, temporal_gate_weights, spatial_gate_weights
         )
-    training = bn.training
+    parameters = parameters_of(bn, accumulation_dtype(given[0].dtype))
     gate_weights = (*_padded(temporal_gate_weights), *_padded(spatial_gate_weights))
-    networks = gate_networks(gate_weights, num_segments)
-    with torch.no_grad(), torch.autocast(given[0].device.type, enabled=False):
-        branches, moments = zip(
-            *(
-                branch_of(y, network, training, num_segments)
-                for y, network in zip(frames, networks, strict=True)
-            ),
-            strict=True,
-        )
-        moments = torch.cat([each for each in moments if each is not None], 1) if training else None
-    pixels = given[0].shape[2] * given[0].shape[3]
-    dtype = accumulation_dtype(given[0].dtype)
-    norm = normalization(bn, moments, given[0].shape[0] * pixels, dtype)
-    return _Refine.apply(
-        *frames,
-        norm.weight,
-        norm.bias,
-        *gate_weights,
-        norm,
-        num_segments,
-        branches,
+    if not is_recorded(spatial_y, temporal_y, *parameters, *gate_weights):
+        return _forward((spatial_y, temporal_y), parameters, gate_weights, bn, num_segments)[0]
+    return _Refine.apply(spatial_y, temporal_y, *parameters, *gate_weights, bn, num_segments)
+
+
+def _padded(weights: GateWeights) -> tuple[_Optional, _Optional]:
+    """Return the weights of a gate network as a pair of reduce and gate, None for what it lacks."""
+    return (*(None,) * (2 - len(weights)), *weights)
+
+
+@shape_function
+def _refine_bn_relu(
+    spatial_y: _Optional, temporal_y: _Optional, *norm_and_weights: Any
+) -> tuple[_Tensor, ...]:
+    return _results(spatial_y, temporal_y, *norm_and_weights[-5:], training=False)
+
+
+@shape_function
+def _refine_bn_relu_training(
+    spatial_y: _Optional, temporal_y: _Optional, *norm_and_weights: Any
+) -> tuple[_Tensor, ...]:
+    return _results(spatial_y, temporal_y, *norm_and_weights[-5:], training=True)
+
+
+def _results(
+    spatial_y: _Optional,
+    temporal_y: _Optional,
+    temporal_reduce: _Optional,
+    temporal_gate: _Optional,
+    spatial_reduce: _Optional,
+    spatial_gate: _Optional,
+    num_segments: int,
+    training: bool,
+) -> tuple[_Tensor, ...]:
+    y = temporal_y if spatial_y is None else spatial_y
+    channels = sum(each.shape[1] for each in (spatial_y, temporal_y) if each is not None)
+    shape, layout = (y.shape[0], channels, *y.shape[2:]), frames_format(spatial_y, temporal_y)
+    out = torch.empty(shape, dtype=y.dtype, device=y.device, memory_format=layout)
+
+    def groups(gate: _Optional, reduce: _Optional, like: Callable[[], _Tensor]) -> list[_Tensor]:
+        def none() -> _Tensor:
+            return y.new_empty(0, dtype=accumulation_dtype(y.dtype))
+
+        if gate is None:
+            return [none() for _ in range(SIZE)]
+        mean = like()
+        return [mean, like() if training else none(), like(), hidden_shape(mean, reduce, gate)]
+
+    def per_pixel() -> _Tensor:
+        return of_pixels(temporal_y, num_segments, memory_format_of(temporal_y))
+
+    return (
+        out,
+        coefficients_shape(out),
+        *groups(temporal_gate, temporal_reduce, lambda: of_frames(spatial_y)),
+        *groups(spatial_gate, spatial_reduce, per_pixel),
     )
 
 
-def _padded(weights: GateWeights) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Return the weights of a gate network as a pair of reduce and gate, None for what it lacks."""
-    return (*(None,) * (2 - len(weights)), *weights)
+@shape_function
+def _refine_bn_relu_backward(
+    grad: _Tensor,
+    spatial_y: _Optional,
+    temporal_y: _Optional,
+    coefficients: _Tensor,
+    *rest: Any,
+) -> tuple[_Tensor, ...]:
+    of_weights = (
+        grad.new_empty(0) if weight is None else like_groups(weight) for weight in rest[8:12]
+    )
+    of_parameters = (coefficients.new_empty(coefficients.shape[1]) for _ in range(2))
+    return *grad_frames_shapes(grad, spatial_y, temporal_y), *of_parameters, *of_weights

@@ -32,6 +32,16 @@ def register(
     torch.library.register_autograd(name, backward, setup_context=setup_context)
 
 
+def shape_function(function: Function) -> Function:
+    """Register a function as that of the shapes of an operator's results.
+
+    It is called as the operator is, or so with an underscore before.
+    """
+    operator = function.__name__.removeprefix("_")
+    torch.library.register_fake(f"{NAMESPACE}::{operator}", function)
+    return function
+
+
 def public(operator: Function) -> Function:
     """Let what stands in for tensors have a public operator as it has PyTorch's own functions.
 
@@ -152,14 +162,23 @@ class _Refusal(torch.autograd.Function):
         raise _double_backward_error(ctx.operator)
 
 
+def is_recorded(*tensors: torch.Tensor | None) -> bool:
+    """Tell whether the result of an operator on `tensors` needs a place in the graph."""
+    return torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in tensors
+    )
+
+
 def once_differentiable(operator: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make the backward of an autograd.Function refuse to be differentiated, naming `operator`."""
 
     def decorate(backward: Callable[..., Any]) -> Callable[..., Any]:
         def refusing(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
+            if not torch.is_grad_enabled():
+                return backward(ctx, *grads)
             with torch.no_grad():
                 results = backward(ctx, *grads)
-            if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            if torch.compiler.is_compiling():
                 return results
             # Gradients depend on the inputs even where those that come in are constants.
             source = torch.zeros((), requires_grad=True)

@@ -42,6 +42,11 @@ OPERATORS = {
     "coefficients": ("batch_norm_coefficients", "batch_norm_grad_coefficients"),
     "refine": ("refine", "refine_backward_sums", "refine_backward"),
     "residual": ("add_relu", "add_relu_backward_sums", "add_relu_backward"),
+    "fused": tuple(
+        operator + kind
+        for operator in ("bn_relu_shift_split", "refine_bn_relu", "bn_add_relu")
+        for kind in ("", "_training", "_backward")
+    ),
 }
 
 

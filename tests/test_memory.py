@@ -1,0 +1,58 @@
+"""keep_freed_memory leaves freed memory with the process."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+import stc_ops
+
+HAS_GLIBC = sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
+
+COUNT_FAULTS = """
+import resource, sys
+import torch
+import stc_ops
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+kept = "keep" in sys.argv and stc_ops.keep_freed_memory()
+# Aligned blocks need a little more than one of their size leaves: it takes a few to find room.
+for _ in range(8):
+    torch.ones(2**24).sum()
+before = faults()
+for _ in range(4):
+    torch.ones(2**24).sum()
+print(kept, faults() - before)
+"""
+
+
+def faults_of_four_tensors(*arguments):
+    command = [sys.executable, "-c", COUNT_FAULTS, *arguments]
+    env = {"PATH": "/usr/bin", "THP_MEM_ALLOC_ENABLE": "0"}
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    kept, faults = run.stdout.split()
+    return kept == "True", int(faults)
+
+
+@pytest.mark.skipif(not HAS_GLIBC, reason="glibc is not the C library here")
+def test_new_tensors_take_the_memory_of_freed_ones():
+    kept, faults = faults_of_four_tensors("keep")
+    assert kept
+    # Each has 16,384 pages, or 32 huge ones.
+    assert faults < 100
+    assert faults_of_four_tensors()[1] > 100
+
+
+def test_other_systems_are_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not stc_ops.keep_freed_memory()
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert not stc_ops.keep_freed_memory()
