@@ -16,7 +16,7 @@ from pathlib import Path
 import report
 from published import readme_blocks
 from report_tables import markdown
-from results import read_results
+from results import operator_groups, read_results
 from stored_models import draw_models, read_models
 
 from stc_ops.cli.errors import CommandError
@@ -56,15 +56,17 @@ def texts(root: Path) -> dict[Path, str]:
     """
     folder = root / RESULTS
     pages = {}
-    if benchmarks := sorted(folder.glob("*.json")):
-        page = markdown(read_results(benchmarks), "Benchmarks", report.FIGURE)
+    stored = sorted(folder.glob("*.json"))
+    results = read_results(stored) if stored else None
+    if results is not None and operator_groups(results):
+        page = markdown(results, "Benchmarks", report.FIGURE)
         pages[Path("docs", report.TABLE)] = page + "\n"
     if unset := sorted((folder / "default-allocator").glob("*.json")):
         title = "Benchmarks with glibc's allocator as it is"
         page = markdown(read_results(unset), title, notes=WITHOUT_TUNABLES)
         pages[Path("docs", "benchmarks-default-allocator.md")] = page + "\n"
     models = read_models(sorted(folder.glob("*.csv")))
-    blocks = readme_blocks(read_results(benchmarks) if benchmarks else None, models)
+    blocks = readme_blocks(results, models)
     if blocks:
         text = (root / "README.md").read_text(encoding="utf-8")
         pages[Path("README.md")] = with_blocks(text, blocks)
@@ -88,9 +90,10 @@ def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 def _write_figures(root: Path) -> None:
     folder, docs = root / RESULTS, root / "docs"
-    if benchmarks := sorted(folder.glob("*.json")):
+    stored = sorted(folder.glob("*.json"))
+    if stored and operator_groups(results := read_results(stored)):
         with whole_file(docs / report.FIGURE) as file:
-            report.draw_into(read_results(benchmarks), file)
+            report.draw_into(results, file)
     if (models := folder / "models.csv").exists():
         draw_models(models, docs / "models.png")
         output = str(docs / "tradeoff.png")

@@ -21,13 +21,15 @@ def readme_blocks(results: Results | None, models: Sequence[StoredRow]) -> dict[
     """Return what stands in the blocks of README.md for which there are results."""
     blocks = {}
     if results is not None:
-        blocks["machine"] = f"{results.machine}."
-        blocks |= _of_operators(results)
+        # Operators and networks may have been measured on different machines.
+        machine = f"{results.machine}."
+        if of_operators := _of_operators(results):
+            blocks |= {"machine": machine, **of_operators}
         if results.of("network"):
             *_, text, of_networks = network_table(results)
-            blocks["networks"] = f"{text}\n\n{of_networks}"
+            blocks["networks"] = f"{text}\n\n{of_networks}\n\nMeasured on: {machine}"
         if recomputed := results.of("recomputation"):
-            blocks["recomputation"] = _recomputation_table(recomputed)
+            blocks["recomputation"] = f"{_recomputation_table(recomputed)}\n\nOn: {machine}"
     if compared := [row for row in models if row.network == "stc" and row.times_tsn is not None]:
         blocks["stc-over-tsn"] = _over_tsn_table(compared)
     return blocks

@@ -31,21 +31,23 @@ print(kept, faults() - before)
 """
 
 
-def faults_of_four_tensors(*arguments):
+def faults_of_four_tensors(folder, *arguments):
     command = [sys.executable, "-c", COUNT_FAULTS, *arguments]
     env = {"PATH": "/usr/bin", "THP_MEM_ALLOC_ENABLE": "0"}
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    options = {"capture_output": True, "text": True, "check": True}
+    # Elsewhere than in the sources, which would be imported.
+    run = subprocess.run(command, cwd=folder, env=env, **options)
     kept, faults = run.stdout.split()
     return kept == "True", int(faults)
 
 
 @pytest.mark.skipif(not HAS_GLIBC, reason="glibc is not the C library here")
-def test_new_tensors_take_the_memory_of_freed_ones():
-    kept, faults = faults_of_four_tensors("keep")
+def test_new_tensors_take_the_memory_of_freed_ones(tmp_path):
+    kept, faults = faults_of_four_tensors(tmp_path, "keep")
     assert kept
     # Each has 16,384 pages, or 32 huge ones.
     assert faults < 100
-    assert faults_of_four_tensors()[1] > 100
+    assert faults_of_four_tensors(tmp_path)[1] > 100
 
 
 def test_other_systems_are_left_alone(monkeypatch):

@@ -116,6 +116,30 @@ def test_statistics_of_any_dtype_and_stride_are_updated(backend):
     torch.testing.assert_close(norm.running_mean.float(), plain.running_mean, rtol=0.02, atol=0.002)
 
 
+@pytest.mark.parametrize(
+    ("running", "message"),
+    [
+        ((None, None), "running statistics must be given"),
+        ((torch.zeros(C), None), "running_mean and running_var come together"),
+        ((torch.zeros(C - 1), torch.ones(C - 1)), "channels"),
+    ],
+    ids=["none", "one", "short"],
+)
+def test_a_registered_operator_refuses_what_does_not_fit(running, message):
+    with stc_ops.use_backend("cpu"), pytest.raises(RuntimeError, match=message):
+        torch.ops.stc_ops.bn_relu_shift_split(
+            frames().detach(), None, None, *running, 1e-5, T, C, 0, 1
+        )
+
+
+def test_a_registered_operator_refuses_another_counter():
+    running = (torch.zeros(C), torch.ones(C), torch.zeros((), dtype=torch.int32))
+    with stc_ops.use_backend("cpu"), pytest.raises(RuntimeError, match="num_batches_tracked"):
+        torch.ops.stc_ops.bn_relu_shift_split_training(
+            frames().detach(), None, None, *running, 0.1, 1e-5, T, C, 0, 1
+        )
+
+
 def test_the_counter_is_an_integer(backend):
     bn = batch_norm_of(nn.BatchNorm2d(C))._replace(num_batches_tracked=torch.zeros(()))
     with pytest.raises(TypeError, match=r"bn\.num_batches_tracked must be int64 of shape \(\)"):

@@ -42,13 +42,20 @@ class Channels {
 // statistics, in `dtype`.
 Tensor coefficients_of(const char* name, const BatchNorm& bn, const OptionalTensor& moments,
                        int64_t count, ScalarType dtype) {
+  STD_TORCH_CHECK(bn.running_mean.has_value() == bn.running_var.has_value(), name,
+                  ": running_mean and running_var come together");
+  STD_TORCH_CHECK(moments || bn.running_mean, name,
+                  ": running statistics must be given unless it is training");
   const Tensor& like = moments ? *moments : *bn.running_mean;
   const int64_t channels = like.size(like.dim() - 1);
   const Channels weight(name, "weight", bn.weight, channels, dtype);
   const Channels bias(name, "bias", bn.bias, channels, dtype);
   const Channels running_mean(name, "running_mean", bn.running_mean, channels, dtype);
   const Channels running_var(name, "running_var", bn.running_var, channels, dtype);
-  const Tensor coefficients = stc::empty(like, {4, channels}, dtype);
+  if (bn.num_batches_tracked)
+    check_like(name, "num_batches_tracked", *bn.num_batches_tracked,
+               torch::headeronly::IntHeaderOnlyArrayRef(), ScalarType::Long);
+  const Tensor coefficients = empty(like, {4, channels}, dtype);
   dispatch_sums_dtype(name, dtype, [&](auto element) {
     using E = decltype(element);
     E* const out = data_of<E>(coefficients);

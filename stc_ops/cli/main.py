@@ -10,10 +10,10 @@ from typing import NoReturn
 
 from stc_ops.video import VideoError
 
-from . import bench, config, plot, run, tables
+from . import bench, check, config, plot, run, tables
 from .errors import CommandError
 
-COMMANDS = (run, bench, tables, plot, config)
+COMMANDS = (run, bench, check, tables, plot, config)
 PROGRAM = "stc-ops"
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on `arguments`, by default the process's, and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        exit_code = options.command(options) or 0
         sys.stdout.flush()
     except (CommandError, VideoError) as error:
         sys.stderr.write(_error_line(str(error)))
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_stdout()
         sys.stderr.write(_error_line(str(error)))
         return EXIT_ERROR
-    return 0
+    return exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

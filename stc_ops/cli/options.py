@@ -22,6 +22,17 @@ def positive_integer(text: str) -> int:
     return number
 
 
+def positive_number(text: str) -> float:
+    """Convert an argument for `argparse`."""
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number, got '{text}'") from error
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be positive and finite, got {text}")
+    return number
+
+
 def backend_on(device: str, command: str) -> str:
     """Return the backend that a command's operators take on a device.
 
